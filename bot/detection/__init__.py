@@ -1,0 +1,1 @@
+"""Candidates to Events to Alerts: pure over stream time."""

@@ -1,0 +1,297 @@
+"""Who may see what: the sector tree, grants, revocations, and the one function that decides.
+
+Default deny. A Grant allows; any live Revocation that matches denies; deny wins. Everything that shows anything asks
+``decide`` inside the transaction that shows it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from bot.domain import errors
+
+# The sector tree. A sector means itself and everything below it.
+SECTORS: frozenset[str] = frozenset(
+    {
+        "self",
+        "government",
+        "government/defence",
+        "government/diplomacy",
+        "government/emergency",
+        "government/health",
+        "government/homeland_security",
+        "government/intelligence",
+        "government/law_enforcement",
+        "government/local",
+        "finance",
+        "finance/bank",
+        "finance/insurance",
+        "finance/regulator",
+        "finance/trading",
+        "news",
+        "news/agency",
+        "news/broadcast",
+        "news/print",
+        "corporate_security",
+        "humanitarian",
+        "research",
+    }
+)
+
+
+class Capability(StrEnum):
+    ALERTS = "alerts"
+    EVIDENCE = "evidence"
+    HISTORY = "history"
+    EXPORT = "export"
+
+
+class OrganisationState(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organisation:
+    org: str
+    name: str
+    sector: str
+    state: OrganisationState = OrganisationState.ACTIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """An organisation or a sector may receive from ``provider`` (``*``: every provider) until ``until``."""
+
+    grant: str
+    org: str | None
+    sector: str | None
+    provider: str
+    capabilities: frozenset[Capability]
+    until: datetime | None = None
+
+    def live(self, at: datetime) -> bool:
+        return self.until is None or at < self.until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """A matcher: the fields that are given are ANDed; live from ``from_at`` to ``until`` unless lifted."""
+
+    revocation: str
+    reason: str
+    from_at: datetime
+    org: str | None = None
+    workspace: str | None = None
+    channel: str | None = None
+    sector: str | None = None
+    provider: str | None = None
+    category: str | None = None
+    capability: Capability | None = None
+    until: datetime | None = None
+    lifted_at: datetime | None = None
+
+    def live(self, at: datetime) -> bool:
+        return self.lifted_at is None and self.from_at <= at and (self.until is None or at < self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSet:
+    """A set of permitted providers: exactly ``named``, or with ``everything`` all but ``named``."""
+
+    everything: bool
+    named: frozenset[str]
+
+    def permits(self, provider: str) -> bool:
+        return (provider in self.named) != self.everything
+
+    def within(self, other: "ProviderSet") -> bool:
+        """Is every provider that this set permits also permitted by ``other``?"""
+        if self.everything:
+            return other.everything and other.named <= self.named
+        return all(other.permits(provider) for provider in self.named)
+
+    @property
+    def empty(self) -> bool:
+        return not self.everything and not self.named
+
+    @property
+    def key(self) -> str:
+        """Canonical text: ``*``, ``*-x``, ``bluesky+usgs``, or ``-`` for nothing. The store's key of a View."""
+        names = sorted(self.named)
+        if self.everything:
+            return "*" + "".join(f"-{name}" for name in names)
+        return "+".join(names) or "-"
+
+
+EVERYTHING = ProviderSet(True, frozenset())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One question. What is None or empty is unspecified: a revocation that names such a field does not match.
+
+    ``view`` is the provider set whose detector made the thing to be shown; ``providers`` those of its evidence.
+    """
+
+    org: Organisation
+    at: datetime
+    capability: Capability = Capability.ALERTS
+    workspace: str | None = None
+    channel: str | None = None
+    providers: frozenset[str] = frozenset()
+    category: str | None = None
+    view: ProviderSet | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """``rule`` names what decided (``grant G1``, ``revocation R2``, …); ``why`` is a sentence for a person."""
+
+    allowed: bool
+    rule: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """All grants and revocations at one version; the version rises with every change."""
+
+    version: int
+    grants: tuple[Grant, ...]
+    revocations: tuple[Revocation, ...]
+
+
+def decide(policy: Policy, request: Request) -> Decision:
+    """The one decision. Deny wins over every grant; no grant is a no; a suspended organisation gets nothing."""
+    org, at = request.org, request.at
+    if org.state is OrganisationState.SUSPENDED:
+        return Decision(allowed=False, rule="suspended", why=f"{org.name} is suspended")
+    for revocation in policy.revocations:
+        if revocation.live(at) and _hits(revocation, request):
+            return _revoked(revocation, org)
+    providers: list[str | None] = [*sorted(request.providers)] or [None]
+    for provider in providers:
+        if _grant_for(policy, request, provider) is None:
+            return _not_granted(policy, request, provider)
+    if request.view is not None and not request.view.within(permitted(policy, org, at, request.capability)):
+        return Decision(
+            allowed=False,
+            rule="view",
+            why=f"{org.name} may no longer receive from every provider that shaped this alert",
+        )
+    grant = _grant_for(policy, request, min(request.providers, default=None))
+    return Decision(allowed=True, rule=f"grant {grant.grant if grant else '-'}", why="granted")
+
+
+def permitted(
+    policy: Policy, org: Organisation, at: datetime, capability: Capability = Capability.ALERTS
+) -> ProviderSet:
+    """The providers that may shape what ``org`` sees: the grants', less those of revocations without other limits.
+
+    A revocation that also names a workspace, a channel or a category narrows single deliveries, not the View.
+    """
+    if org.state is OrganisationState.SUSPENDED:
+        return ProviderSet(False, frozenset())
+    granted = {
+        grant.provider
+        for grant in policy.grants
+        if grant.live(at) and capability in grant.capabilities and _covers(grant, org)
+    }
+    barred: set[str] = set()
+    for revocation in policy.revocations:
+        if not revocation.live(at) or not _hits(revocation, Request(org=org, at=at, capability=capability), view=True):
+            continue
+        if revocation.provider is None:
+            return ProviderSet(False, frozenset())
+        barred.add(revocation.provider)
+    if "*" in granted:
+        return ProviderSet(False, frozenset()) if "*" in barred else ProviderSet(True, frozenset(barred))
+    return ProviderSet(False, frozenset() if "*" in barred else frozenset(granted - barred))
+
+
+def in_sector(sector: str, ancestor: str) -> bool:
+    return sector == ancestor or sector.startswith(ancestor + "/")
+
+
+def check_sector(sector: str) -> str:
+    """Return ``sector`` or raise UsageError naming what exists."""
+    if sector not in SECTORS:
+        raise errors.UsageError(f"sector {sector!r} is unknown; use one of: {', '.join(sorted(SECTORS))}")
+    return sector
+
+
+def touches(revocation: Revocation, org: Organisation, workspaces: Iterable[str], channels: Iterable[str]) -> bool:
+    """Would ``revocation`` ever match a request of this organisation, given its workspaces and channels?"""
+    return (
+        (revocation.org is None or revocation.org == org.org)
+        and (revocation.sector is None or in_sector(org.sector, revocation.sector))
+        and (revocation.workspace is None or revocation.workspace in set(workspaces))
+        and (revocation.channel is None or revocation.channel in set(channels))
+    )
+
+
+def _hits(revocation: Revocation, request: Request, *, view: bool = False) -> bool:
+    """``view``: leave the provider open, as when the permitted set itself is being computed."""
+    return (
+        (revocation.org is None or revocation.org == request.org.org)
+        and (revocation.sector is None or in_sector(request.org.sector, revocation.sector))
+        and (revocation.workspace is None or revocation.workspace == request.workspace)
+        and (revocation.channel is None or revocation.channel == request.channel)
+        and (revocation.category is None or revocation.category == request.category)
+        and (revocation.capability is None or revocation.capability == request.capability)
+        and (
+            view
+            or revocation.provider is None
+            or revocation.provider in request.providers
+            or revocation.provider == "*"
+        )
+    )
+
+
+def _covers(grant: Grant, org: Organisation) -> bool:
+    return (grant.org is None or grant.org == org.org) and (grant.sector is None or in_sector(org.sector, grant.sector))
+
+
+def _grant_for(policy: Policy, request: Request, provider: str | None) -> Grant | None:
+    for grant in policy.grants:
+        if (
+            grant.live(request.at)
+            and _covers(grant, request.org)
+            and request.capability in grant.capabilities
+            and (provider is None or grant.provider in (provider, "*"))
+        ):
+            return grant
+    return None
+
+
+def _revoked(revocation: Revocation, org: Organisation) -> Decision:
+    return Decision(
+        allowed=False,
+        rule=f"revocation {revocation.revocation}",
+        why=f"access of {org.name} is withdrawn: {revocation.reason}",
+    )
+
+
+def _not_granted(policy: Policy, request: Request, provider: str | None) -> Decision:
+    of = f" from {provider}" if provider else ""
+    expired = [
+        grant
+        for grant in policy.grants
+        if not grant.live(request.at)
+        and _covers(grant, request.org)
+        and request.capability in grant.capabilities
+        and (provider is None or grant.provider in (provider, "*"))
+    ]
+    if expired:
+        return Decision(
+            allowed=False,
+            rule=f"expired {expired[0].grant}",
+            why=f"the grant of {request.org.name} for {request.capability.value}{of} has expired",
+        )
+    return Decision(
+        allowed=False,
+        rule="no grant",
+        why=f"{request.org.name} has no grant for {request.capability.value}{of}",
+    )

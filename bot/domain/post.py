@@ -1,0 +1,118 @@
+"""What sources yield: Posts, Deletions and Gaps."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Official:
+    """An official warning's own words about itself; such a post needs no model.
+
+    ``certainty`` is CAP's ``possible | likely | observed``. ``supersedes`` lists ids of the same provider.
+    """
+
+    category: str
+    certainty: str = "observed"
+    supersedes: tuple[str, ...] = ()
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """One immutable public item. ``(provider, id)`` is its identity; times are aware UTC."""
+
+    provider: str
+    id: str
+    text: str
+    created_at: datetime
+    received_at: datetime
+    author: str | None = None
+    langs: tuple[str, ...] = ()
+    url: str | None = None
+    repost_of: str | None = None
+    reply_to: str | None = None
+    lat: float | None = None
+    lon: float | None = None
+    media: tuple[str, ...] = ()
+    verified: bool = False
+    official: Official | None = None
+
+    @property
+    def key(self) -> str:
+        return post_key(self.provider, self.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """Deleted at its source: one post (``id``), or everything by one author whose account went away (``author``)."""
+
+    provider: str
+    id: str | None = None
+    author: str | None = None
+    deleted_at: datetime
+
+    @property
+    def key(self) -> str | None:
+        return None if self.id is None else post_key(self.provider, self.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A stretch of a source that was not seen, as far as can be told; shown to people, never guessed away."""
+
+    since: datetime | None
+    until: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """What the inbox holds: an item as one source yielded it.
+
+    ``cursor`` resumes that source right after this item. ``at`` is the source's own time of it, from which stream time
+    is made: the provider's sequence time or the receipt for live sources, ``created_at`` for Post lines.
+    """
+
+    source: str
+    cursor: str
+    item: Post | Deletion | Gap
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A place named in a text, in character offsets."""
+
+    text: str
+    start: int
+    end: int
+    type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A Post that the model (or its official source) takes for a report, with all that detection needs.
+
+    ``seq`` is the order of receipt over all sources; ``stream_at`` the stream time at which it is processed.
+    ``embedding``: 384 little-endian float16, L2 norm 1; empty for official posts without a text. ``fingerprint``: hash
+    of the normalised words, equal for near-copies; it survives the purge of a deleted text.
+    """
+
+    post: Post
+    seq: int
+    stream_at: datetime
+    categories: dict[str, float]
+    places: tuple[Span, ...]
+    embedding: bytes
+    fingerprint: str
+    model: str
+
+    @property
+    def top(self) -> tuple[str, float]:
+        """The most probable category; ties go to the name that sorts first."""
+        return min(self.categories.items(), key=lambda item: (-item[1], item[0]))
+
+
+def post_key(provider: str, external_id: str) -> str:
+    """The store's key of a post: unambiguous because a provider's name holds no ``|``."""
+    return f"{provider}|{external_id}"

@@ -1,0 +1,20 @@
+"""Times are aware UTC datetimes; on the wire and in the store they are RFC 3339 with milliseconds and ``Z``.
+
+The fixed width makes the text form sort like the time, which the store relies on.
+"""
+
+from datetime import UTC, datetime
+
+
+def to_text(when: datetime) -> str:
+    """``2026-11-23T20:00:00.123Z``. Raises ValueError for a naive datetime."""
+    if when.tzinfo is None:
+        raise ValueError("a naive datetime has no place here")
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03d}Z"
+
+
+def from_text(text: str) -> datetime:
+    """Parse RFC 3339 (also a bare date) into aware UTC, truncated to milliseconds. Raises ValueError."""
+    when = datetime.fromisoformat(text)
+    when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    return when.replace(microsecond=when.microsecond // 1000 * 1000)

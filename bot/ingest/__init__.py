@@ -1,0 +1,1 @@
+"""Sources: each yields (cursor, Post | Deletion | Gap)."""

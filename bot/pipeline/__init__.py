@@ -1,0 +1,1 @@
+"""Moves things from stage to stage."""

@@ -1,0 +1,1 @@
+"""One package per chat platform, each with the same file names."""

@@ -1,0 +1,1 @@
+"""Slack: Socket Mode, Block Kit."""

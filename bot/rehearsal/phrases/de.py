@@ -1,0 +1,75 @@
+"""German chatter."""
+
+EVERYDAY = (
+    "heute gibt's {essen} mit {person}, {urteil}",
+    "{person} hat {essen} gemacht, {urteil}",
+    "wer kennt ein gutes Lokal für {essen} in {ort}?",
+    "{tier} hat {unfug}, ich bin {laune}",
+    "{verein} spielt am {tag}, ich tippe {stand}",
+    "seit {tag} läuft hier nur noch {band}",
+    "Folge {zahl} von {serie}: {urteil}",
+    "Besprechung am {tag} um {zahl}, ohne {getraenk} geht das nicht",
+    "{wetter} in {ort}, also {getraenk} auf dem Balkon",
+    "{person} wird am {tag} {zahl}0, ich backe",
+    "ich bin {laune}, erst mal {getraenk}",
+    "suche Zimmer in {ort}, bringe mit: {tier} und {zahl} Pflanzen",
+    "nur bis {tag}: {zahl}0 % auf Gartenmöbel https://markt.example/{zahl}",
+    "{band} kommt nach {ort}, {person} hat schon Karten",
+    "Moin aus {ort}, {wetter} und {getraenk}",
+    "{stand} und {verein} spielt wie immer, bin {laune}",
+    "die Bahn nach {ort} war pünktlich, {urteil}",
+    "{zahl} km durch {ort} gelaufen, danach {essen}",
+    "{person} schaut {serie} zum {zahl}. Mal",
+    "warum schmeckt {essen} in {ort} einfach besser",
+    "{tier} schläft seit {tag} auf meinem Pullover",
+)
+
+LOADED = (
+    "das neue Lied von {band} ist der Knaller, {urteil}",
+    "Bombenstimmung in {ort} dank {band}",
+    "{verein} überrollt alle, {stand}, ein Erdbeben",
+    "Probealarm am {tag} in {ort}, {tier} versteckt sich wie immer",
+    "Feueralarm-Übung im Büro, {person} kam mit {getraenk} raus",
+    "Mail-Flut am {tag}, bin {laune}",
+    "ich platze gleich, zu viel {essen} bei {person}",
+    "der Vulkan in {serie} war aus Pappe, {urteil}",
+    "vor {zahl}0 Jahren das Hochwasser in {ort}, Oma erzählt es jeden {tag}",
+)
+
+TAILS = ("", "", "", " 😂", " 🙃", " ❤️", "!!", " #feierabend", " ☕", " tja", " haha")
+
+WORDS = {
+    "essen": (
+        "Spätzle",
+        "Kartoffelsuppe",
+        "Linsen",
+        "Pfannkuchen",
+        "Maultaschen",
+        "Grünkohl",
+        "Apfelstrudel",
+        "Käsekuchen",
+    ),
+    "getraenk": ("Kaffee", "Apfelschorle", "Kräutertee", "Kakao", "Spezi", "Radler"),
+    "person": (
+        "meine Schwester",
+        "der Nachbar",
+        "Oma",
+        "Jonas",
+        "die Chefin",
+        "mein Mitbewohner",
+        "Tante Helga",
+        "Mila",
+    ),
+    "urteil": ("sehr gut", "nie wieder", "geht so", "große Empfehlung", "ich bin verliebt", "hat mich umgehauen"),
+    "ort": ("Lindenau am See", "Krummbach", "Oberfelden", "Sankt Wendlin", "Mühlhof", "Birkenrode"),
+    "tier": ("die Katze", "der Hund", "das Kaninchen", "der Papagei", "die Schildkröte", "der Hamster"),
+    "unfug": ("eine Socke gefressen", "die Palme umgeworfen", "den Kühlschrank geöffnet", "die Schlüssel versteckt"),
+    "verein": ("der SV Krummbach", "Eintracht Mühlhof", "der FC Birkenrode", "die SpVgg Lindenau", "Fortuna Wendlin"),
+    "stand": ("2:1", "3:0", "1:1", "4:2", "0:0"),
+    "tag": ("Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag"),
+    "band": ("Die Regenschirme", "Ebbe & Flut", "Tante Radar", "Kaffee Komplett", "Die Spätzünder"),
+    "serie": ("Die Nachbarn von oben", "Kurz vor zwölf", "Planet Brezel", "Amt für Träume", "Der letzte Bus"),
+    "laune": ("müde", "glücklich", "genervt", "bestens gelaunt", "völlig durch", "motiviert"),
+    "zahl": ("3", "4", "5", "6", "7", "8", "9"),
+    "wetter": ("Sonne", "Nieselregen", "Nebel", "blauer Himmel", "ein laues Lüftchen", "Wolken"),
+}

@@ -1,0 +1,1 @@
+"""SQLite; the only importer of sqlite_utils."""

@@ -1,0 +1,68 @@
+"""What a classifier is and what it answers: the types that other packages may import.
+
+A leaf: standard library and numpy only. The model itself is loaded by `classifiers.encoder.load`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from classifiers.taxonomy import CATEGORIES
+
+__all__ = ["CANDIDATE", "CATEGORIES", "EMBEDDING_SIZE", "Classification", "Classifier", "Embedding", "ModelError", "PlaceSpan"]
+
+Embedding = npt.NDArray[np.float32]
+"""float32, shape (384,), L2 norm 1: for clustering posts about the same happening."""
+
+EMBEDDING_SIZE = 384
+CANDIDATE = 0.5
+"""The neutral threshold (contract.md): a post whose top category reaches it is a candidate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceSpan:
+    """A mention of a place: `text[start:end]` in characters of the text as it was given."""
+
+    text: str
+    start: int
+    end: int
+    type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classification:
+    """The model's answer about one text. `categories` holds every category, in the contract's order."""
+
+    categories: dict[str, float]
+    places: tuple[PlaceSpan, ...]
+    embedding: Embedding
+    model: str
+
+    @property
+    def top(self) -> tuple[str, float]:
+        """The most probable category and its calibrated probability; ties go to the first in the contract's order."""
+        category = max(self.categories, key=self.categories.__getitem__)
+        return category, self.categories[category]
+
+
+class Classifier(Protocol):
+    """Blocking and thread-compatible (one call at a time); `batching.InferenceThread` puts it beside an event loop."""
+
+    version: str
+
+    def screen(self, texts: Sequence[str]) -> list[bool]:
+        """For each text: is it worth the transformer?"""
+        ...
+
+    def classify(self, texts: Sequence[str]) -> list[Classification]:
+        """Answers in the order of the texts; any number of texts, any text."""
+        ...
+
+
+class ModelError(Exception):
+    """The model is missing or not the one its manifest describes. The message says what, and what to do."""

