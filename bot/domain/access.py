@@ -4,8 +4,9 @@ Default deny. A Grant allows; any live Revocation that matches denies; deny wins
 ``decide`` inside the transaction that shows it.
 """
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -38,6 +39,9 @@ SECTORS: frozenset[str] = frozenset(
         "research",
     }
 )
+
+
+MAX_VIEWS = 16  # live provider sets, each with a detector of its own
 
 
 class Capability(StrEnum):
@@ -118,11 +122,18 @@ class ProviderSet:
 
     @property
     def key(self) -> str:
-        """Canonical text: ``*``, ``*-x``, ``bluesky+usgs``, or ``-`` for nothing. The store's key of a View."""
+        """Canonical text: ``*``, ``*!x``, ``bluesky+usgs``, or ``-`` for nothing. The store's key of a View."""
         names = sorted(self.named)
         if self.everything:
-            return "*" + "".join(f"-{name}" for name in names)
+            return "*" + "".join(f"!{name}" for name in names)
         return "+".join(names) or "-"
+
+    @classmethod
+    def parse(cls, key: str) -> "ProviderSet":
+        """The inverse of ``key``."""
+        if key.startswith("*"):
+            return cls(True, frozenset(name for name in key[1:].split("!") if name))
+        return cls(False, frozenset() if key == "-" else frozenset(key.split("+")))
 
 
 EVERYTHING = ProviderSet(True, frozenset())
@@ -156,20 +167,30 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """All grants and revocations at one version; the version rises with every change."""
+    """All grants and revocations at one version; the version rises with every change.
+
+    ``changed_at``: when the latest revocation was made. A caller reads its clock before its transaction begins, so a
+    revocation may commit in between: no question is asked for a time before that.
+    """
 
     version: int
     grants: tuple[Grant, ...]
     revocations: tuple[Revocation, ...]
+    changed_at: datetime | None = None
+
+    def moment(self, at: datetime) -> datetime:
+        """``at``, or the time of the latest revocation where that is later."""
+        return at if self.changed_at is None else max(at, self.changed_at)
 
 
 def decide(policy: Policy, request: Request) -> Decision:
     """The one decision. Deny wins over every grant; no grant is a no; a suspended organisation gets nothing."""
+    request = replace(request, at=policy.moment(request.at))
     org, at = request.org, request.at
     if org.state is OrganisationState.SUSPENDED:
         return Decision(allowed=False, rule="suspended", why=f"{org.name} is suspended")
     for revocation in policy.revocations:
-        if revocation.live(at) and _hits(revocation, request):
+        if revocation.live(at) and hits(revocation, request):
             return _revoked(revocation, org)
     providers: list[str | None] = [*sorted(request.providers)] or [None]
     for provider in providers:
@@ -194,14 +215,15 @@ def permitted(
     """
     if org.state is OrganisationState.SUSPENDED:
         return ProviderSet(False, frozenset())
+    at = policy.moment(at)
     granted = {
         grant.provider
         for grant in policy.grants
-        if grant.live(at) and capability in grant.capabilities and _covers(grant, org)
+        if grant.live(at) and capability in grant.capabilities and covers(grant, org)
     }
     barred: set[str] = set()
     for revocation in policy.revocations:
-        if not revocation.live(at) or not _hits(revocation, Request(org=org, at=at, capability=capability), view=True):
+        if not revocation.live(at) or not hits(revocation, Request(org=org, at=at, capability=capability), view=True):
             continue
         if revocation.provider is None:
             return ProviderSet(False, frozenset())
@@ -209,6 +231,18 @@ def permitted(
     if "*" in granted:
         return ProviderSet(False, frozenset()) if "*" in barred else ProviderSet(True, frozenset(barred))
     return ProviderSet(False, frozenset() if "*" in barred else frozenset(granted - barred))
+
+
+_PROVIDER = re.compile(r"[a-z0-9][a-z0-9:._-]{0,63}")
+
+
+def check_provider(provider: str) -> str:
+    """Return ``provider`` or raise UsageError: lower case letters, digits and ``: . _ -``, or ``*`` for every one."""
+    if provider != "*" and _PROVIDER.fullmatch(provider) is None:
+        raise errors.UsageError(
+            f"provider {provider!r} is not a name: lower case letters, digits and : . _ - (rss:reuters), or '*'"
+        )
+    return provider
 
 
 def in_sector(sector: str, ancestor: str) -> bool:
@@ -232,8 +266,11 @@ def touches(revocation: Revocation, org: Organisation, workspaces: Iterable[str]
     )
 
 
-def _hits(revocation: Revocation, request: Request, *, view: bool = False) -> bool:
-    """``view``: leave the provider open, as when the permitted set itself is being computed."""
+def hits(revocation: Revocation, request: Request, *, view: bool = False) -> bool:
+    """Does the matcher match the request? Whether it is live is not asked.
+
+    ``view``: leave the provider open, as when the permitted set itself is being computed.
+    """
     return (
         (revocation.org is None or revocation.org == request.org.org)
         and (revocation.sector is None or in_sector(request.org.sector, revocation.sector))
@@ -250,7 +287,8 @@ def _hits(revocation: Revocation, request: Request, *, view: bool = False) -> bo
     )
 
 
-def _covers(grant: Grant, org: Organisation) -> bool:
+def covers(grant: Grant, org: Organisation) -> bool:
+    """Is the grant this organisation's, or its sector's?"""
     return (grant.org is None or grant.org == org.org) and (grant.sector is None or in_sector(org.sector, grant.sector))
 
 
@@ -258,7 +296,7 @@ def _grant_for(policy: Policy, request: Request, provider: str | None) -> Grant 
     for grant in policy.grants:
         if (
             grant.live(request.at)
-            and _covers(grant, request.org)
+            and covers(grant, request.org)
             and request.capability in grant.capabilities
             and (provider is None or grant.provider in (provider, "*"))
         ):
@@ -280,7 +318,7 @@ def _not_granted(policy: Policy, request: Request, provider: str | None) -> Deci
         grant
         for grant in policy.grants
         if not grant.live(request.at)
-        and _covers(grant, request.org)
+        and covers(grant, request.org)
         and request.capability in grant.capabilities
         and (provider is None or grant.provider in (provider, "*"))
     ]

@@ -25,6 +25,11 @@ class AuditEntry:
     hash: str = ""
 
 
+def to_json(entry: AuditEntry) -> dict[str, Any]:
+    """The contract's audit entry; ``AuditEntry(**…)`` reads it back."""
+    return asdict(entry)
+
+
 def seal(entry: AuditEntry) -> AuditEntry:
     """The entry with its hash: SHA-256 over the canonical JSON of everything else, ``prev_hash`` included."""
     fields = asdict(entry)

@@ -1,6 +1,6 @@
 """Deliveries: acts, states, what a notifier is asked to do, what it answers, and what follows from the answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
@@ -148,8 +148,14 @@ class Settlement:
     lose: Scope | None = None
 
 
-def settle(outcome: Outcome, *, attempt: int, created_at: datetime, now: datetime) -> Settlement:
-    """Pure: outcome → the row's next state. Back-off doubles from 1 s to 60 s; a 429 waits as long as it says."""
+def settle(
+    outcome: Outcome, *, attempt: int, created_at: datetime, now: datetime, uncertain: bool = False
+) -> Settlement:
+    """Pure: outcome → the row's next state. Back-off doubles from 1 s to 60 s; a 429 waits as long as it says.
+
+    ``uncertain``: an earlier attempt may have arrived. A refusal of the look into the history leaves it so.
+    """
+    again = State.UNKNOWN if uncertain else State.QUEUED
     match outcome:
         case Sent():
             return Settlement(
@@ -159,13 +165,16 @@ def settle(outcome: Outcome, *, attempt: int, created_at: datetime, now: datetim
             )
         case RateLimited():
             until = now + max(outcome.retry_after, timedelta(milliseconds=100))
-            return Settlement(
-                state=State.QUEUED,
+            limited = Settlement(
+                state=again,
                 reason=f"rate limited for {outcome.retry_after.total_seconds():g} s",
                 due_at=until,
                 pause=outcome.scope,
                 pause_until=until,
             )
+            if now - created_at > GIVE_UP_AFTER:
+                return replace(limited, state=State.FAILED, reason=f"given up after a day: {limited.reason}")
+            return limited
         case Rejected():
             if outcome.scope is Scope.MESSAGE:
                 return Settlement(state=State.REJECTED, reason=f"{outcome.reason}; {outcome.remedy}")
@@ -174,7 +183,7 @@ def settle(outcome: Outcome, *, attempt: int, created_at: datetime, now: datetim
             if now - created_at > GIVE_UP_AFTER:
                 return Settlement(state=State.FAILED, reason=f"given up after a day: {outcome.reason}")
             due_at = now + backoff(attempt)
-            state = State.UNKNOWN if isinstance(outcome, Unknown) else State.QUEUED
+            state = State.UNKNOWN if isinstance(outcome, Unknown) else again
             return Settlement(state=state, reason=outcome.reason, due_at=due_at)
         case _:
             assert_never(outcome)

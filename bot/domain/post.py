@@ -93,9 +93,10 @@ class Span:
 class Candidate:
     """A Post that the model (or its official source) takes for a report, with all that detection needs.
 
-    ``seq`` is the order of receipt over all sources; ``stream_at`` the stream time at which it is processed.
-    ``embedding``: 384 little-endian float16, L2 norm 1; empty for official posts without a text. ``fingerprint``: hash
-    of the normalised words, equal for near-copies; it survives the purge of a deleted text.
+    ``seq`` is the order of receipt over all sources; ``stream_at`` its source's own time, from which each View makes
+    its stream time (never going back). ``embedding``: 384 little-endian float16, L2 norm 1; empty for official posts
+    without a text. ``fingerprint``: hash of the normalised words, equal for near-copies; it survives the purge of a
+    deleted text.
     """
 
     post: Post
