@@ -1,0 +1,157 @@
+"""Grants, revocations and the policy's version."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot.domain import times
+from bot.domain.access import MAX_VIEWS, Capability, Grant, Policy, ProviderSet, Revocation, permitted
+from bot.store import directory
+from bot.store.database import row, rows
+
+
+def policy(db: Database) -> Policy:
+    """Everything that ``decide`` needs. Read it in the transaction that uses it."""
+    latest = row(db, "SELECT max(created_at) AS at FROM revocations")
+    return Policy(
+        version=version(db),
+        grants=tuple(grants(db)),
+        revocations=tuple(revocations(db)),
+        changed_at=_time(latest["at"]) if latest else None,
+    )
+
+
+def version(db: Database) -> int:
+    found = row(db, "SELECT value FROM settings WHERE name = 'policy_version'")
+    return int(found["value"]) if found else 0
+
+
+def bump_version(db: Database) -> int:
+    """Call it with every change of grants, revocations or an organisation's state or sector."""
+    now = version(db) + 1
+    db.execute(
+        "INSERT INTO settings VALUES ('policy_version', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        [str(now)],
+    )
+    return now
+
+
+def live_views(db: Database, at: datetime) -> dict[str, ProviderSet]:
+    """The distinct sets of permitted providers of all active organisations, by key.
+
+    Past ``MAX_VIEWS`` none is added: such an organisation gets nothing, rather than something it may not have.
+    """
+    rules = policy(db)
+    found: dict[str, ProviderSet] = {}
+    for org in directory.organisations(db):
+        view = permitted(rules, org, at)
+        if not view.empty and (view.key in found or len(found) < MAX_VIEWS):
+            found[view.key] = view
+    return found
+
+
+def count_views(db: Database, at: datetime) -> int:
+    """How many there would be without the limit."""
+    rules = policy(db)
+    found = (permitted(rules, org, at) for org in directory.organisations(db))
+    return len({view.key for view in found if not view.empty})
+
+
+def grants(db: Database) -> list[Grant]:
+    return [
+        Grant(
+            grant=each["grant_id"],
+            org=each["org"],
+            sector=each["sector"],
+            provider=each["provider"],
+            capabilities=frozenset(Capability(name) for name in json.loads(each["capabilities"])),
+            until=_time(each["until"]),
+        )
+        for each in rows(db, "SELECT * FROM grants ORDER BY created_at, grant_id")
+    ]
+
+
+def add_grant(db: Database, grant: Grant, *, reason: str, author: str, at: datetime) -> None:
+    db.execute(
+        "INSERT INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            grant.grant,
+            grant.org,
+            grant.sector,
+            grant.provider,
+            json.dumps(sorted(grant.capabilities)),
+            grant.until and times.to_text(grant.until),
+            reason,
+            author,
+            times.to_text(at),
+        ],
+    )
+
+
+def revocations(db: Database) -> list[Revocation]:
+    return [_revocation(each) for each in rows(db, "SELECT * FROM revocations ORDER BY created_at, revocation")]
+
+
+def revocation_row(db: Database, revocation: str) -> dict[str, Any] | None:
+    """The stored row with its effect decoded."""
+    found = row(db, "SELECT * FROM revocations WHERE revocation = ?", [revocation])
+    return None if found is None else found | {"effect": json.loads(found["effect"])}
+
+
+def revocation_rows(db: Database) -> list[dict[str, Any]]:
+    return [
+        found | {"effect": json.loads(found["effect"])}
+        for found in rows(db, "SELECT * FROM revocations ORDER BY created_at, revocation")
+    ]
+
+
+def add_revocation(db: Database, revocation: Revocation, *, author: str, at: datetime, effect: dict[str, Any]) -> None:
+    db.execute(
+        "INSERT INTO revocations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, ?)",
+        [
+            revocation.revocation,
+            revocation.org,
+            revocation.workspace,
+            revocation.channel,
+            revocation.sector,
+            revocation.provider,
+            revocation.category,
+            revocation.capability,
+            revocation.reason,
+            author,
+            times.to_text(revocation.from_at),
+            revocation.until and times.to_text(revocation.until),
+            times.to_text(at),
+            json.dumps(effect),
+        ],
+    )
+
+
+def lift(db: Database, revocation: str, *, author: str, reason: str, at: datetime) -> None:
+    db.execute(
+        "UPDATE revocations SET lifted_at = ?, lifted_by = ?, lift_reason = ? WHERE revocation = ?",
+        [times.to_text(at), author, reason, revocation],
+    )
+
+
+def _revocation(found: dict[str, Any]) -> Revocation:
+    return Revocation(
+        revocation=found["revocation"],
+        reason=found["reason"],
+        from_at=times.from_text(found["from_at"]),
+        org=found["org"],
+        workspace=found["workspace"],
+        channel=found["channel"],
+        sector=found["sector"],
+        provider=found["provider"],
+        category=found["category"],
+        capability=Capability(found["capability"]) if found["capability"] else None,
+        until=_time(found["until"]),
+        lifted_at=_time(found["lifted_at"]),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else times.from_text(text)

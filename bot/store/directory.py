@@ -1,0 +1,154 @@
+"""Organisations, their workspaces, channels and subscriptions."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot.domain import errors, subscription, times
+from bot.domain.access import Organisation, OrganisationState
+from bot.domain.channel import Channel
+from bot.domain.subscription import Subscription
+from bot.store.database import row, rows
+
+
+def add_organisation(db: Database, org: Organisation, at: datetime) -> None:
+    db.execute(
+        "INSERT INTO organisations VALUES (?, ?, ?, ?, ?)",
+        [org.org, org.name, org.sector, org.state.value, times.to_text(at)],
+    )
+
+
+def organisations(db: Database) -> list[Organisation]:
+    return [_organisation(found) for found in rows(db, "SELECT * FROM organisations ORDER BY name, org")]
+
+
+def find_organisation(db: Database, name_or_id: str) -> Organisation | None:
+    found = row(
+        db,
+        "SELECT * FROM organisations WHERE org = ? OR name = ? COLLATE NOCASE ORDER BY org = ? DESC",
+        [name_or_id, name_or_id, name_or_id],
+    )
+    return None if found is None else _organisation(found)
+
+
+def organisation(db: Database, name_or_id: str) -> Organisation:
+    """Like ``find_organisation``; raises UsageError where there is none."""
+    found = find_organisation(db, name_or_id)
+    if found is None:
+        raise errors.UsageError(f"organisation {name_or_id!r} does not exist; `tocsin org list` shows those that do")
+    return found
+
+
+def set_state(db: Database, org: str, state: OrganisationState) -> None:
+    db.execute("UPDATE organisations SET state = ? WHERE org = ?", [state.value, org])
+
+
+def bind_channel(db: Database, org: Organisation, channel: Channel, at: datetime) -> None:
+    """Add a channel (again: it counts as found again). Raises UsageError if its workspace is another organisation's."""
+    owner = organisation_of(db, channel.workspace)
+    if owner is not None and owner.org != org.org:
+        raise errors.UsageError(
+            f"workspace {channel.workspace} belongs to {owner.name}; a workspace has one organisation"
+        )
+    stamp = times.to_text(at)
+    db.execute(
+        "INSERT INTO workspaces VALUES (?, ?, ?, NULL, ?) ON CONFLICT (workspace) DO UPDATE SET lost = NULL",
+        [channel.workspace, org.org, channel.platform, stamp],
+    )
+    db.execute(
+        "INSERT INTO channels VALUES (?, ?, ?, NULL, ?) ON CONFLICT (channel) DO UPDATE SET lost = NULL",
+        [str(channel), channel.workspace, channel.platform, stamp],
+    )
+
+
+def organisation_of(db: Database, workspace: str) -> Organisation | None:
+    found = row(
+        db, "SELECT o.* FROM organisations o JOIN workspaces w ON w.org = o.org WHERE w.workspace = ?", [workspace]
+    )
+    return None if found is None else _organisation(found)
+
+
+def channels(db: Database, org: str | None = None) -> list[dict[str, Any]]:
+    """``channel``, ``org``, ``platform``, ``workspace``, ``lost`` (why no message can go there, or None)."""
+    return rows(
+        db,
+        "SELECT c.channel, w.org, c.platform, c.workspace, coalesce(c.lost, w.lost) AS lost "
+        "FROM channels c JOIN workspaces w ON w.workspace = c.workspace "
+        "WHERE :org IS NULL OR w.org = :org ORDER BY c.channel",
+        {"org": org},
+    )
+
+
+def lost(db: Database, channel: str) -> str | None:
+    """Why no message can go to a channel; None if one can."""
+    found = row(
+        db,
+        "SELECT coalesce(c.lost, w.lost) AS lost FROM channels c JOIN workspaces w USING (workspace) "
+        "WHERE c.channel = ?",
+        [channel],
+    )
+    return found["lost"] if found else None
+
+
+def has_channel(db: Database, channel: str) -> bool:
+    return row(db, "SELECT 1 FROM channels WHERE channel = ?", [channel]) is not None
+
+
+def remove_channel(db: Database, channel: str) -> None:
+    """Its subscriptions go with it; a workspace without channels stays its organisation's."""
+    db.execute("DELETE FROM channels WHERE channel = ?", [channel])
+
+
+def lose(db: Database, target: str, reason: str) -> bool:
+    """Mark a workspace or a channel as out of reach. False if it is not known here."""
+    table, key = ("channels", "channel") if "/" in target else ("workspaces", "workspace")
+    return db.execute(f"UPDATE {table} SET lost = ? WHERE {key} = ?", [reason, target]).rowcount > 0  # noqa: S608
+
+
+def restore(db: Database, target: str) -> bool:
+    """The opposite of ``lose``. True if it had been lost."""
+    table, key = ("channels", "channel") if "/" in target else ("workspaces", "workspace")
+    changed = db.execute(
+        f"UPDATE {table} SET lost = NULL WHERE {key} = ? AND lost IS NOT NULL",  # noqa: S608
+        [target],
+    )
+    return changed.rowcount > 0
+
+
+def add_subscription(db: Database, wanted: Subscription, *, at: datetime, author: str) -> None:
+    db.execute(
+        "INSERT INTO subscriptions VALUES (?, ?, ?, ?, ?)",
+        [
+            wanted.subscription,
+            wanted.channel,
+            json.dumps(subscription.to_spec(wanted)),
+            times.to_text(at),
+            author,
+        ],
+    )
+
+
+def subscriptions(db: Database, channel: str | None = None) -> list[Subscription]:
+    found = rows(
+        db,
+        "SELECT * FROM subscriptions WHERE :channel IS NULL OR channel = :channel ORDER BY channel, created_at",
+        {"channel": channel},
+    )
+    return [subscription.from_spec(each["subscription"], each["channel"], json.loads(each["spec"])) for each in found]
+
+
+def remove_subscriptions(db: Database, channel: str, subscription_id: str | None = None) -> int:
+    """One, or all of the channel's. Returns how many went."""
+    gone = db.execute(
+        "DELETE FROM subscriptions WHERE channel = :channel AND (:one IS NULL OR subscription = :one)",
+        {"channel": channel, "one": subscription_id},
+    )
+    return gone.rowcount
+
+
+def _organisation(found: dict[str, Any]) -> Organisation:
+    return Organisation(
+        org=found["org"], name=found["name"], sector=found["sector"], state=OrganisationState(found["state"])
+    )

@@ -1,0 +1,151 @@
+"""The schema, one migration after another. Never edit one that has been released: add the next.
+
+Times are RFC 3339 text with milliseconds and ``Z`` (they sort like the time); JSON is text. ``view`` is
+``ProviderSet.key``.
+"""
+
+import contextlib
+from pathlib import Path
+
+import sqlite_utils
+from sqlite_utils.migrations import Migrations
+
+from bot.domain.errors import StoreError
+
+_steps = Migrations("tocsin")
+
+
+@_steps()
+def m001_first(db: sqlite_utils.Database) -> None:
+    db.executescript(
+        """
+        CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+        -- Candidates only. text, url, places and media are emptied when deleted at the source.
+        CREATE TABLE posts (
+            seq INTEGER PRIMARY KEY,          -- order of receipt over all sources
+            post TEXT NOT NULL UNIQUE,        -- provider|id
+            provider TEXT NOT NULL, id TEXT NOT NULL, author TEXT, text TEXT NOT NULL, url TEXT,
+            created_at TEXT NOT NULL, received_at TEXT NOT NULL, stream_at TEXT NOT NULL,
+            more TEXT NOT NULL,               -- JSON: langs, repost_of, reply_to, lat, lon, media, verified, official
+            categories TEXT NOT NULL,         -- JSON: category -> probability
+            places TEXT NOT NULL,             -- JSON: [[text, start, end, type]]
+            embedding BLOB NOT NULL, fingerprint TEXT NOT NULL, model TEXT NOT NULL,
+            deleted_at TEXT                   -- set with the text's purge
+        );
+        CREATE INDEX posts_author ON posts (provider, author);
+        CREATE INDEX posts_received_at ON posts (received_at);
+
+        -- Deletions in the order in which they were processed between posts, for rebuilding the detectors.
+        CREATE TABLE deletions (
+            deletion INTEGER PRIMARY KEY, after_seq INTEGER NOT NULL, stream_at TEXT NOT NULL,
+            provider TEXT NOT NULL, id TEXT, author TEXT, deleted_at TEXT NOT NULL
+        );
+
+        CREATE TABLE events (
+            view TEXT NOT NULL, event TEXT NOT NULL, category TEXT NOT NULL, level TEXT NOT NULL,
+            headline TEXT NOT NULL, revision INTEGER NOT NULL, first_post_at TEXT NOT NULL, updated_at TEXT NOT NULL,
+            retracted INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (view, event)
+        ) WITHOUT ROWID;
+        CREATE TABLE evidence (
+            view TEXT NOT NULL, event TEXT NOT NULL, post TEXT NOT NULL,
+            PRIMARY KEY (view, event, post)
+        ) WITHOUT ROWID;
+        CREATE INDEX evidence_post ON evidence (post);
+        CREATE TABLE alerts (
+            view TEXT NOT NULL, alert TEXT NOT NULL, event TEXT NOT NULL, revision INTEGER NOT NULL,
+            kind TEXT NOT NULL, level TEXT NOT NULL, category TEXT NOT NULL, raised_at TEXT NOT NULL,
+            recorded_at TEXT NOT NULL, body TEXT NOT NULL,
+            PRIMARY KEY (view, alert)
+        ) WITHOUT ROWID;
+        CREATE INDEX alerts_raised_at ON alerts (view, raised_at);
+
+        CREATE TABLE organisations (
+            org TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, sector TEXT NOT NULL,
+            state TEXT NOT NULL, created_at TEXT NOT NULL
+        ) WITHOUT ROWID;
+        CREATE TABLE workspaces (
+            workspace TEXT PRIMARY KEY, org TEXT NOT NULL REFERENCES organisations, platform TEXT NOT NULL,
+            lost TEXT, created_at TEXT NOT NULL
+        ) WITHOUT ROWID;
+        CREATE TABLE channels (
+            channel TEXT PRIMARY KEY, workspace TEXT NOT NULL REFERENCES workspaces, platform TEXT NOT NULL,
+            lost TEXT, created_at TEXT NOT NULL
+        ) WITHOUT ROWID;
+        CREATE TABLE subscriptions (
+            subscription TEXT PRIMARY KEY, channel TEXT NOT NULL REFERENCES channels ON DELETE CASCADE,
+            spec TEXT NOT NULL, created_at TEXT NOT NULL, created_by TEXT NOT NULL
+        ) WITHOUT ROWID;
+        CREATE INDEX subscriptions_channel ON subscriptions (channel);
+
+        CREATE TABLE grants (
+            grant_id TEXT PRIMARY KEY, org TEXT REFERENCES organisations, sector TEXT, provider TEXT NOT NULL,
+            capabilities TEXT NOT NULL, until TEXT, reason TEXT NOT NULL, author TEXT NOT NULL, created_at TEXT NOT NULL
+        ) WITHOUT ROWID;
+        CREATE TABLE revocations (
+            revocation TEXT PRIMARY KEY, org TEXT, workspace TEXT, channel TEXT, sector TEXT, provider TEXT,
+            category TEXT, capability TEXT, reason TEXT NOT NULL, author TEXT NOT NULL, from_at TEXT NOT NULL,
+            until TEXT, created_at TEXT NOT NULL, lifted_at TEXT, lifted_by TEXT, lift_reason TEXT, effect TEXT NOT NULL
+        ) WITHOUT ROWID;
+
+        -- The outbox and its history.
+        CREATE TABLE deliveries (
+            seq INTEGER PRIMARY KEY, delivery TEXT NOT NULL UNIQUE, org TEXT NOT NULL, channel TEXT NOT NULL,
+            platform TEXT NOT NULL, act TEXT NOT NULL, view TEXT, alert TEXT, event TEXT,
+            root TEXT,                        -- the delivery that posted the event's message, for edit, reply, retract
+            text TEXT NOT NULL DEFAULT '',    -- of notices and digests
+            state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', attempts INTEGER NOT NULL DEFAULT 0,
+            platform_id TEXT, policy_version INTEGER, provenance TEXT,
+            created_at TEXT NOT NULL, due_at TEXT NOT NULL, claimed_at TEXT, sent_at TEXT
+        );
+        CREATE INDEX deliveries_open ON deliveries (platform, channel, seq)
+            WHERE state IN ('queued', 'sending', 'unknown');
+        CREATE INDEX deliveries_event ON deliveries (channel, event);
+        CREATE INDEX deliveries_state ON deliveries (state);
+        CREATE TABLE lanes (lane TEXT PRIMARY KEY, paused_until TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
+
+        CREATE TABLE cursors (source TEXT PRIMARY KEY, cursor TEXT NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
+        CREATE TABLE gaps (
+            gap INTEGER PRIMARY KEY, source TEXT NOT NULL, since TEXT, until TEXT, reason TEXT NOT NULL,
+            recorded_at TEXT NOT NULL
+        );
+        CREATE TABLE audit (
+            seq INTEGER PRIMARY KEY, at TEXT NOT NULL, actor TEXT NOT NULL, surface TEXT NOT NULL,
+            action TEXT NOT NULL, target TEXT NOT NULL, reason TEXT NOT NULL, effect TEXT NOT NULL,
+            prev_hash TEXT NOT NULL, hash TEXT NOT NULL
+        );
+        CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit
+            BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+        CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
+            BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+        """
+    )
+
+
+with contextlib.closing(sqlite_utils.Database(memory=True)) as _empty:
+    _KNOWN = frozenset(step.name for step in _steps.pending(_empty))
+
+
+def apply(db: sqlite_utils.Database, path: Path) -> None:
+    """Bring the store to this version's schema; a store of a newer version is left alone and refused."""
+    _refuse_newer(db, path)
+    db.conn.execute("BEGIN IMMEDIATE")
+    try:
+        _steps.apply(db)
+    except BaseException:
+        db.conn.execute("ROLLBACK")
+        raise
+    db.conn.execute("COMMIT")
+
+
+def check(db: sqlite_utils.Database, path: Path) -> None:
+    """Raise StoreError unless the store has exactly this version's schema."""
+    _refuse_newer(db, path)
+    if _steps.pending(db):
+        raise StoreError(f"store {path}: made by an older version; any command that writes brings it up to date")
+
+
+def _refuse_newer(db: sqlite_utils.Database, path: Path) -> None:
+    if {step.name for step in _steps.applied(db)} - _KNOWN:
+        raise StoreError(f"store {path}: written by a newer tocsin; install that version or name another store")

@@ -1,0 +1,195 @@
+"""Candidate posts and deletions, in the order of receipt."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot.domain import times
+from bot.domain.delivery import Quote
+from bot.domain.post import Candidate, Deletion, Official, Post, Span
+from bot.store.database import row, rows
+
+
+def next_seq(db: Database) -> int:
+    found = row(db, "SELECT max(seq) AS last FROM posts")
+    return 1 + (found["last"] or 0 if found else 0)
+
+
+def known(db: Database, keys: Iterable[str]) -> set[str]:
+    """Which of these posts are already stored: a source that rewinds yields them again."""
+    found: set[str] = set()
+    for key in keys:
+        if row(db, "SELECT 1 FROM posts WHERE post = ?", [key]) is not None:
+            found.add(key)
+    return found
+
+
+def add(db: Database, candidate: Candidate) -> None:
+    """Store a candidate; one that is already there is left as it is."""
+    post = candidate.post
+    more = {
+        "langs": post.langs,
+        "repost_of": post.repost_of,
+        "reply_to": post.reply_to,
+        "lat": post.lat,
+        "lon": post.lon,
+        "media": post.media,
+        "verified": post.verified,
+        "official": None
+        if post.official is None
+        else {
+            "category": post.official.category,
+            "certainty": post.official.certainty,
+            "supersedes": post.official.supersedes,
+            "cancelled": post.official.cancelled,
+        },
+    }
+    db.execute(
+        "INSERT OR IGNORE INTO posts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+        [
+            candidate.seq,
+            post.key,
+            post.provider,
+            post.id,
+            post.author,
+            _storable(post.text),
+            post.url,
+            times.to_text(post.created_at),
+            times.to_text(post.received_at),
+            times.to_text(candidate.stream_at),
+            json.dumps(more),
+            json.dumps(candidate.categories),
+            json.dumps([[span.text, span.start, span.end, span.type] for span in candidate.places]),
+            candidate.embedding,
+            candidate.fingerprint,
+            candidate.model,
+        ],
+    )
+
+
+def delete(db: Database, deletion: Deletion, *, after_seq: int, stream_at: datetime) -> list[str]:
+    """Record a deletion and purge what it covers. Returns the keys of the stored posts that it took."""
+    if deletion.id is not None:
+        where, params = "post = ?", [deletion.key]
+    else:
+        where, params = "provider = ? AND author = ?", [deletion.provider, deletion.author]
+    keys = [
+        found["post"]
+        for found in rows(db, f"SELECT post FROM posts WHERE {where} AND deleted_at IS NULL", params)  # noqa: S608
+    ]
+    if keys:
+        db.execute(
+            "INSERT INTO deletions (after_seq, stream_at, provider, id, author, deleted_at) VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                after_seq,
+                times.to_text(stream_at),
+                deletion.provider,
+                deletion.id,
+                deletion.author,
+                times.to_text(deletion.deleted_at),
+            ],
+        )
+        db.execute(
+            "UPDATE posts SET text = '', url = NULL, places = '[]', "  # noqa: S608
+            "more = json_set(more, '$.media', json('[]')), deleted_at = ? "
+            f"WHERE {where} AND deleted_at IS NULL",
+            [times.to_text(deletion.deleted_at), *params],
+        )
+    return keys
+
+
+def quotes(db: Database, keys: Iterable[str]) -> tuple[Quote, ...]:
+    """The posts to quote, without those that were deleted since."""
+    found = []
+    for key in keys:
+        post = row(db, "SELECT * FROM posts WHERE post = ? AND deleted_at IS NULL", [key])
+        if post is not None:
+            found.append(
+                Quote(
+                    provider=post["provider"],
+                    author=post["author"],
+                    text=post["text"],
+                    url=post["url"],
+                    created_at=times.from_text(post["created_at"]),
+                )
+            )
+    return tuple(found)
+
+
+def get(db: Database, post_id: str) -> Candidate | None:
+    """By store key (``provider|id``) or by the provider's id alone."""
+    found = row(db, "SELECT * FROM posts WHERE post = ? OR id = ? ORDER BY post = ? DESC", [post_id, post_id, post_id])
+    return None if found is None else _candidate(found)
+
+
+def history(db: Database, since: datetime) -> list[Candidate | tuple[Deletion, datetime]]:
+    """What detection has seen of posts received from ``since`` on, in order: candidates, deletions between them."""
+    first = row(db, "SELECT min(seq) AS seq FROM posts WHERE received_at >= ?", [times.to_text(since)])
+    if first is None or first["seq"] is None:
+        return []
+    steps: list[Candidate | tuple[Deletion, datetime]] = []
+    deletions = rows(db, "SELECT * FROM deletions WHERE after_seq >= ? ORDER BY deletion", [first["seq"]])
+    position = 0
+    for found in db.query("SELECT * FROM posts WHERE seq >= ? ORDER BY seq", [first["seq"]]):
+        while position < len(deletions) and deletions[position]["after_seq"] < found["seq"]:
+            steps.append(_deletion(deletions[position]))
+            position += 1
+        steps.append(_candidate(found))
+    steps += [_deletion(rest) for rest in deletions[position:]]
+    return steps
+
+
+def _deletion(found: dict[str, Any]) -> tuple[Deletion, datetime]:
+    deletion = Deletion(
+        provider=found["provider"],
+        id=found["id"],
+        author=found["author"],
+        deleted_at=times.from_text(found["deleted_at"]),
+    )
+    return deletion, times.from_text(found["stream_at"])
+
+
+def _candidate(found: dict[str, Any]) -> Candidate:
+    more = json.loads(found["more"])
+    official = more.pop("official")
+    return Candidate(
+        post=Post(
+            provider=found["provider"],
+            id=found["id"],
+            text=found["text"],
+            author=found["author"],
+            url=found["url"],
+            created_at=times.from_text(found["created_at"]),
+            received_at=times.from_text(found["received_at"]),
+            langs=tuple(more["langs"]),
+            repost_of=more["repost_of"],
+            reply_to=more["reply_to"],
+            lat=more["lat"],
+            lon=more["lon"],
+            media=tuple(more["media"]),
+            verified=more["verified"],
+            official=None
+            if official is None
+            else Official(
+                category=official["category"],
+                certainty=official["certainty"],
+                supersedes=tuple(official["supersedes"]),
+                cancelled=official["cancelled"],
+            ),
+        ),
+        seq=found["seq"],
+        stream_at=times.from_text(found["stream_at"]),
+        categories=json.loads(found["categories"]),
+        places=tuple(Span(text=t, start=s, end=e, type=k) for t, s, e, k in json.loads(found["places"])),
+        embedding=found["embedding"],
+        fingerprint=found["fingerprint"],
+        model=found["model"],
+    )
+
+
+def _storable(text: str) -> str:
+    """SQLite text cannot hold lone surrogates; each becomes ``?`` (ingest has replaced them long before)."""
+    return text.encode("utf-8", "replace").decode("utf-8")
