@@ -14,7 +14,16 @@ import numpy.typing as npt
 
 from classifiers.taxonomy import CATEGORIES
 
-__all__ = ["CANDIDATE", "CATEGORIES", "EMBEDDING_SIZE", "Classification", "Classifier", "Embedding", "ModelError", "PlaceSpan"]
+__all__ = [
+    "CANDIDATE",
+    "CATEGORIES",
+    "EMBEDDING_SIZE",
+    "Classification",
+    "Classifier",
+    "Embedding",
+    "ModelError",
+    "PlaceSpan",
+]
 
 Embedding = npt.NDArray[np.float32]
 """float32, shape (384,), L2 norm 1: for clustering posts about the same happening."""

