@@ -1,0 +1,109 @@
+"""A Candidate as a cluster keeps it: what assessment needs, without the text."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from bot.detection import candidates, casualties, denials, places, words
+from bot.domain.post import Candidate, Official
+
+Vector = np.ndarray[Any, np.dtype[np.float32]]
+
+_SEVERE = re.compile(
+    r"\b(?:huge|massive|major|enormous|multiple|mass|catastroph\w*|devastat\w*|trapped|bodies|blood|bleeding|screaming|"
+    r"dead|killed|dying|casualt\w*|emergency|evacuat\w*|collapsed|hostages?|"
+    r"enorme|masiv[oa]|atrapad[oa]s?|muert[oa]s?|herid[oa]s?|evacua\w*|morts?|bless[ée]s?|mortos|ferid[oa]s)\b",
+    re.IGNORECASE,
+)
+_FIRST_HAND = re.compile(
+    r"\b(?:i|i'm|i’m|im|we|we're|my|our|us|me|just (?:heard|felt|saw)|here|outside my|from my|right now|"
+    r"estoy|mi|estamos|aquí|acá|je|nous|ma|notre|ici|estou|estamos|minha|meu|aqui|ich|wir|hier|mein\w*)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One post in a cluster. ``denial``: by an authority. ``doubt``: words of denial by anybody else. ``second_hand``:
+    a repost, by the platform or by "RT @…". ``content``: its words without everyday ones; ``names``: probable names."""
+
+    key: str
+    provider: str
+    author: str | None
+    original: str | None
+    fingerprint: str
+    created_at: datetime
+    stream_at: datetime
+    category: str
+    p: float
+    categories: dict[str, float]
+    vector: Vector | None
+    words: tuple[str, ...]
+    content: frozenset[str]
+    names: frozenset[str]
+    mentions: places.Mentions
+    point: tuple[float, float] | None
+    counts: dict[str, int]
+    severe: bool
+    first_hand: bool
+    verified: bool
+    official: Official | None
+    denial: bool
+    doubt: bool
+    second_hand: bool
+    langs: tuple[str, ...]
+    length: int
+
+    @property
+    def trusted(self) -> bool:
+        return self.verified or self.official is not None
+
+
+def member(candidate: Candidate, gazetteer: places.Gazetteer, *, stream_at: datetime) -> Member:
+    """Everything that is read from the text is read here, once."""
+    post = candidate.post
+    text = post.text
+    category, p = candidate.top if candidate.categories else ("", 0.0)
+    sequence = words.sequence(text)
+    mentions = gazetteer.read(text, candidate.places)
+    names = set(words.names(text))
+    for town in mentions.towns:
+        names.update(token for token in town.split() if not words.is_common(token))
+    denial = denials.authoritative(post)
+    return Member(
+        key=post.key,
+        provider=post.provider,
+        author=f"{post.provider}|{post.author}" if post.author else None,
+        original=f"{post.provider}|{post.repost_of}" if post.repost_of else None,
+        fingerprint=candidate.fingerprint,
+        created_at=post.created_at,
+        stream_at=stream_at,
+        category=category,
+        p=p,
+        categories=candidate.categories,
+        vector=candidates.unpacked(candidate.embedding),
+        words=sequence,
+        content=words.content(sequence),
+        names=frozenset(name for name in names if not gazetteer.names_area(name)),
+        mentions=mentions,
+        point=_point(post.lat, post.lon),
+        counts=casualties.counts(text),
+        severe=_SEVERE.search(text[: words.MAX_CHARACTERS]) is not None,
+        first_hand=_FIRST_HAND.search(text[: words.MAX_CHARACTERS]) is not None,
+        verified=post.verified,
+        official=post.official,
+        denial=denial,
+        doubt=not denial and denials.worded(text),
+        second_hand=post.repost_of is not None or words.is_textual_repost(text),
+        langs=post.langs,
+        length=min(len(text), 1_000),
+    )
+
+
+def _point(lat: float | None, lon: float | None) -> tuple[float, float] | None:
+    if lat is None or lon is None or not (-90 <= lat <= 90 and -180 <= lon <= 180):
+        return None
+    return (float(lat), float(lon))

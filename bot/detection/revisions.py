@@ -1,0 +1,119 @@
+"""One Alert revision: what changed since the last one, in words, and the Alert that says it."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from bot.detection import assessment, headlines
+from bot.detection.assessment import Assessment
+from bot.detection.clusters import Cluster
+from bot.detection.weights import Weights
+from bot.domain.alert import Alert, Kind, Level
+
+
+def evidence(cluster: Cluster) -> list[str]:
+    """Post keys, oldest first by their own time, then by arrival."""
+    return [member.key for member in sorted(cluster.members.values(), key=lambda member: member.created_at)]
+
+
+def level(last: Alert, assessed: Assessment, *, disputed: bool, afresh: bool) -> Level:
+    """Time alone never lowers a level and a disputed event does not rise; lost evidence may lower it to `alert`."""
+    found = assessed.level or Level.ALERT
+    if afresh and not disputed:
+        return found
+    if disputed:
+        return min(last.level, found, key=lambda each: each.rank) if afresh else last.level
+    return max(last.level, found, key=lambda each: each.rank)
+
+
+def changes(last: Alert, assessed: Assessment, reached: Level) -> list[str]:
+    """Sentences, without a full stop; none means that no update is due."""
+    found: list[str] = []
+    if reached is not last.level:
+        found.append(f"level {last.level.value} → {reached.value}")
+    if assessed.certainty is not last.certainty:
+        found.append(f"certainty {last.certainty.value} → {assessed.certainty.value}")
+    if assessed.category != last.category:
+        found.append(f"category {last.category} → {assessed.category}")
+    where, was = assessed.place, last.place
+    if (where and (where.name, where.country)) != (was and (was.name, was.country)):
+        found.append(f"place: {where.name if where is not None else 'unknown'}")
+    if assessed.toll != last.figures.get("toll", {}):
+        found.append(headlines.toll_words(assessed.toll) or "no casualty count any more")
+    if assessed.official and not last.figures.get("official"):
+        found.append("officially confirmed")
+    if assessed.verified and not last.figures.get("verified"):
+        found.append("confirmed by a verified account")
+    if last.authors and assessed.voices >= 2 * last.authors:
+        found.append(f"voices {last.authors} → {assessed.voices}")
+    return found
+
+
+def make(
+    cluster: Cluster,
+    assessed: Assessment,
+    *,
+    event: str,
+    revision: int,
+    kind: Kind,
+    level: Level,
+    now: datetime,
+    weights: Weights,
+    change: str,
+) -> Alert:
+    members = list(cluster.members.values())
+    return Alert(
+        event=event,
+        revision=revision,
+        kind=kind,
+        level=level,
+        certainty=assessed.certainty,
+        newsworthiness=assessed.newsworthiness,
+        disputed=cluster.disputed,
+        category=assessed.category,
+        categories=assessed.categories,
+        headline=headlines.write(
+            assessed.category,
+            assessed.where,
+            assessed.toll,
+            disputed=cluster.disputed,
+            withdrawn=kind is Kind.RETRACTION,
+        ),
+        place=assessed.place,
+        first_post_at=min((member.created_at for member in members), default=now),
+        raised_at=now,
+        posts=len(members),
+        authors=assessed.voices,
+        sources=tuple(sorted({member.provider for member in members})),
+        evidence=tuple(evidence(cluster)),
+        quotes=assessment.quotes(cluster, weights),
+        langs=tuple(sorted({lang for member in members for lang in member.langs})),
+        change=change,
+        figures=assessed.figures,
+    )
+
+
+def retraction(
+    cluster: Cluster, assessed: Assessment, last: Alert, *, now: datetime, weights: Weights, why: str
+) -> Alert:
+    """It keeps the last level, category and place, so that it reaches exactly those who got the alert."""
+    made = make(
+        cluster,
+        assessed,
+        event=last.event,
+        revision=last.revision + 1,
+        kind=Kind.RETRACTION,
+        level=last.level,
+        now=now,
+        weights=weights,
+        change=f"retracted: {why}",
+    )
+    return replace(
+        made,
+        category=last.category,
+        categories=last.categories,
+        place=last.place,
+        first_post_at=last.first_post_at,
+        sources=made.sources or last.sources,
+        langs=made.langs or last.langs,
+        headline=headlines.write(last.category, last.place.name if last.place else assessed.where, {}, withdrawn=True),
+    )

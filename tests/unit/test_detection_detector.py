@@ -1,0 +1,516 @@
+"""The Detector's stories: what is raised, when, and what becomes of it. Texts and places are invented."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.detection import candidates, words
+from bot.detection.detector import Detector
+from bot.detection.places import City, Gazetteer
+from bot.detection.weights import Weights
+from bot.domain.access import EVERYTHING, ProviderSet
+from bot.domain.alert import Certainty, Kind, Level, event_id
+from bot.domain.post import Candidate, Deletion, Official, Span
+from tests.factories import NOW, make_post
+
+GAZETTEER = Gazetteer(
+    [
+        City("Cork", "IE", "M", 51.9, -8.47, 220_000),
+        City("Galway", "IE", "C", 53.27, -9.05, 86_000),
+        City("Lyon", "FR", "84", 45.75, 4.85, 520_000),
+        City("Columbus", "US", "OH", 39.96, -83.0, 900_000),
+    ],
+    {"IE": ("Ireland", 70_280), "FR": ("France", 547_030), "US": ("United States", 9_629_091)},
+    {"OH": "Ohio"},
+)
+BLAST = (
+    "What was that bang? Whole house shook, huge explosion by the harbour in Port Calder",
+    "massive blast at Port Calder just now, windows blown in all along our road",
+    "Enormous boom at the docks in Port Calder. Ball of fire, then black smoke",
+    "Just heard and felt a gigantic explosion from the container terminal, Port Calder",
+    "Car alarms everywhere, something has blown up in Port Calder",
+    "Our ceiling plaster came down, anyone else in Port Calder hear that bomb go off?",
+    "Warehouse at Port Calder is simply gone, ambulances needed now",
+    "Second detonation at Port Calder, shockwave knocked me over",
+    "People bleeding from flying glass outside the shop in Port Calder",
+    "From the hill I can see flames over Port Calder quay",
+)
+
+
+def direction(topic, spread=0.75, member=0):
+    """A unit vector near the topic's: with 0.75 two members' cosine is about 0.64, as in one happening's posts."""
+    centre = np.random.default_rng(topic).standard_normal(384)
+    own = np.random.default_rng([topic, member, 9]).standard_normal(384)
+    vector = centre / np.linalg.norm(centre) + spread * own / np.linalg.norm(own)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def report(number, text, *, at=None, topic=1, place=None, p=0.9, category="explosion", **fields):
+    """A candidate ``number`` seconds after NOW (or ``at``), by its own author."""
+    when = NOW + timedelta(seconds=10 * number if at is None else at)
+    post = make_post(
+        **{
+            "id": f"{topic}-{number}",
+            "text": text,
+            "author": f"a{topic}-{number}",
+            "created_at": when,
+            "received_at": when,
+        }
+        | fields
+    )
+    start = text.find(place) if place else -1
+    spans = (Span(text=place, start=start, end=start + len(place), type="LOC"),) if place and start >= 0 else ()
+    return Candidate(
+        post=post,
+        seq=number,
+        stream_at=when,
+        categories={category: p, "politics": 0.01},
+        places=spans,
+        embedding=candidates.packed(direction(topic, member=number)),
+        fingerprint=words.fingerprint(text),
+        model="m1",
+    )
+
+
+def blasts(count, **fields):
+    return [
+        report(n, BLAST[n % len(BLAST)] + (f" {n}" if n >= 10 else ""), place="Port Calder", **fields)
+        for n in range(count)
+    ]
+
+
+def detector(view=EVERYTHING, **weights):
+    return Detector(view, GAZETTEER, Weights(**weights))
+
+
+def feed(target, items):
+    raised = []
+    for item in items:
+        if isinstance(item, Candidate):
+            raised += target.add(item)
+        else:
+            raised += target.delete(item, item.deleted_at)
+    return raised
+
+
+def deletion(candidate, *, at):
+    return Deletion(provider=candidate.post.provider, id=candidate.post.id, deleted_at=NOW + timedelta(seconds=at))
+
+
+# raising
+
+
+def test_the_third_independent_post_raises_an_alert():
+    posts = blasts(3)
+    target = detector()
+    assert feed(target, posts[:2]) == []
+    (alert,) = target.add(posts[2])
+    assert (alert.kind, alert.level, alert.certainty, alert.revision) == (Kind.NEW, Level.ALERT, Certainty.POSSIBLE, 1)
+    assert alert.event == event_id(posts[0].post.key)
+    assert alert.evidence == tuple(c.post.key for c in posts)
+    assert alert.headline == "Explosion reported in Port Calder"
+    assert alert.place is None
+    assert alert.raised_at == posts[2].stream_at
+    assert alert.figures["bar"]["voices"] == 3
+
+
+def test_bomb_blast_explosion_and_bang_stay_one_event():
+    mixed = [
+        replace(c, categories={("terror_attack" if i % 3 == 1 else "explosion"): 0.9}) for i, c in enumerate(blasts(9))
+    ]
+    raised = feed(detector(), mixed)
+    assert len({alert.event for alert in raised}) == 1
+    assert raised[-1].authors >= 8
+
+
+def test_two_explosions_in_two_towns_in_the_same_minute_stay_two():
+    calder = blasts(5)
+    dunmere = [
+        report(
+            50 + n, text.replace("Port Calder", "Dunmere"), at=10 * n + 5, place="Dunmere", id=f"d{n}", author=f"d{n}"
+        )
+        for n, text in enumerate(BLAST[5:10])
+    ]
+    raised = feed(detector(), sorted([*calder, *dunmere], key=lambda c: c.stream_at))
+    news = [alert for alert in raised if alert.kind is Kind.NEW]
+    assert sorted(alert.headline for alert in news) == [
+        "Explosion reported in Dunmere",
+        "Explosion reported in Port Calder",
+    ]
+
+
+def test_reposts_copies_and_one_flooding_author_are_one_voice():
+    first = blasts(1)[0]
+    text = first.post.text
+    posts = [
+        first,
+        report(1, text, repost_of=first.post.id),
+        report(2, f"RT @someone: {text}"),
+        report(3, text.upper() + "!!"),
+        report(4, "RT @other: Whole house shook, huge explosion by the harbour in Port Calder"),
+        *[report(5 + n, BLAST[1 + n], author=first.post.author) for n in range(4)],
+    ]
+    target = detector()
+    assert feed(target, posts) == []
+    assert (target.explain(posts[1].post.key) or {})["why"] == "it is a repost"
+    assert (target.explain(posts[3].post.key) or {})["why"] == "it repeats the words of an earlier post"
+    assert (target.explain(posts[5].post.key) or {})["why"] == "its author is already counted"
+    assert (target.explain(posts[5].post.key) or {})["figures"]["voices"] == 1
+
+
+def test_unknown_authors_are_voices_of_their_own():
+    assert len(feed(detector(), blasts(3, author=None))) == 1
+
+
+def test_chatter_that_shares_nothing_raises_nothing():
+    posts = [
+        report(n, f"word{n} thing{n} some{n} talk{n} about{n} food{n}", topic=100 + n, p=0.8, category="fire")
+        for n in range(200)
+    ]
+    assert feed(detector(), posts) == []
+
+
+def test_likeness_of_words_alone_takes_more_voices():
+    texts = ("what a bang", "that was loud", "did you hear it", "heard it too", "me too, so loud", "loud one that")
+    posts = [report(n, text) for n, text in enumerate(texts)]
+    raised = feed(detector(alone_cosine=0.5, join=0.5), posts)
+    assert [alert.authors for alert in raised[:1]] == [5]
+
+
+def test_unsure_posts_raise_nothing():
+    assert feed(detector(), blasts(3, p=0.52)) == []
+
+
+def test_one_official_post_is_enough_and_its_reports_join_it():
+    official = report(
+        0, "M 6.1 - 20 km W of Galway, Ireland", provider="usgs", category="earthquake", p=1.0, lat=53.2, lon=-9.3,
+        official=Official(category="earthquake"),
+    )  # fmt: skip
+    official = replace(official, embedding=b"")
+    felt = [
+        report(
+            n, f"strong earthquake felt here in Galway, {word} moved", category="earthquake", place="Galway", topic=3
+        )
+        for n, word in enumerate(("lamps", "cars", "chairs"), start=1)
+    ]
+    raised = feed(detector(), [official, *felt])
+    assert (raised[0].kind, raised[0].certainty, raised[0].authors) == (Kind.NEW, Certainty.OBSERVED, 1)
+    assert len({alert.event for alert in raised}) == 1
+    assert raised[0].place is not None
+    assert raised[0].place.country == "IE"
+
+
+def test_two_very_sure_voices_are_enough_if_one_is_verified():
+    posts = [blasts(1)[0], report(1, BLAST[1], place="Port Calder", verified=True)]
+    (alert,) = feed(detector(), posts)
+    assert alert.certainty is Certainty.LIKELY
+
+
+def test_a_second_cluster_about_the_same_place_joins_the_raised_event():
+    other = [
+        report(n, text, topic=77, place="Port Calder", category="fire", id=f"f{n}", author=f"f{n}", at=400 + n)
+        for n, text in enumerate(
+            ("smoke over Port Calder", "flames seen in Port Calder now", "Port Calder is burning badly")
+        )
+    ]
+    raised = feed(detector(absorb_cosine=-1.0), [*blasts(3), *other])
+    assert len([alert for alert in raised if alert.kind is Kind.NEW]) == 1
+
+
+# growing
+
+
+def test_levels_rise_with_voices_and_updates_say_why():
+    raised = feed(detector(urgent_loudness=6.0, flash_loudness=9.0), blasts(10))
+    levels = [alert.level for alert in raised]
+    assert levels == sorted(levels, key=lambda level: level.rank)
+    assert levels[-1] is Level.FLASH
+    assert any("→ urgent" in alert.change for alert in raised)
+    assert [alert.revision for alert in raised] == list(range(1, len(raised) + 1))
+
+
+def test_at_most_one_update_a_minute_and_the_held_one_comes_later():
+    posts = [report(n, c.post.text, at=n, place="Port Calder") for n, c in enumerate(blasts(7))]
+    unrelated = report(1, "quarterly figures fall sharply", at=90, topic=50, category="markets")
+    target = detector()
+    raised = feed(target, posts)
+    assert [alert.kind for alert in raised] == [Kind.NEW]
+    (update,) = target.add(unrelated)
+    assert (update.kind, update.authors) == (Kind.UPDATE, 7)
+    assert "voices 3 → 7" in update.change
+    assert "certainty possible → likely" in update.change
+
+
+def test_trusted_counts_reach_the_headline_and_rumours_do_not():
+    rumour = report(20, "they say 500 people dead in Port Calder", at=200, place="Port Calder")
+    media = report(
+        21,
+        "Port Calder explosion: at least 3 people confirmed dead and 20 injured",
+        at=300,
+        place="Port Calder",
+        verified=True,
+    )
+    target = detector()
+    feed(target, blasts(3))
+    assert all("500" not in alert.headline for alert in target.add(rumour))
+    (update,) = target.add(media)
+    assert update.headline == "Explosion reported in Port Calder: at least 3 reported dead, 20 injured"
+    assert "at least 3 reported dead" in update.change
+
+
+def test_a_raised_event_takes_posts_for_hours():
+    late = report(50, "Still burning at the docks in Port Calder", at=5 * 3600, place="Port Calder")
+    target = detector()
+    (alert,) = feed(target, blasts(3))
+    target.add(late)
+    assert (target.explain(late.post.key) or {})["event"] == alert.event
+
+
+# denied, cancelled, deleted
+
+SHOTS = (
+    "Shots fired at Larkfield Mall, people running everywhere",
+    "Active shooter at Larkfield Mall in Ohio, we are locked in a shoe store",
+    "my sister just called crying from Larkfield Mall, man with a rifle",
+    "Gunfire inside Larkfield Mall, hundreds run across the lot",
+)
+
+
+def shots(count=4):
+    return [report(n, SHOTS[n], category="shooting", place="Larkfield Mall", topic=5) for n in range(count)]
+
+
+def denial(at=600, **fields):
+    text = "There is no active shooter at Larkfield Mall. Reports of gunfire are false."
+    return report(
+        40, text, at=at, category="shooting", p=0.2, place="Larkfield Mall", topic=5, **{"verified": True} | fields
+    )
+
+
+def test_a_verified_denial_corrects_a_raised_event():
+    target = detector()
+    (first, *_) = feed(target, shots())
+    (correction,) = target.add(denial())
+    assert (correction.kind, correction.disputed, correction.event) == (Kind.CORRECTION, True, first.event)
+    assert correction.certainty is Certainty.POSSIBLE
+    assert correction.headline.startswith("Disputed: shooting reported in Larkfield")
+    assert denial().post.key in correction.quotes
+    assert target.add(denial(at=700, id="again")) == []
+
+
+def test_an_unverified_denial_is_no_voice_and_disputes_nothing():
+    target = detector()
+    feed(target, shots())
+    doubt = denial(verified=False)
+    assert target.add(replace(doubt, categories={"shooting": 0.9})) == []
+    assert (target.explain(doubt.post.key) or {})["independent"] is False
+
+
+def test_a_denial_never_starts_an_event():
+    target = detector()
+    assert target.add(denial()) == []
+    assert target.live() == 0
+    assert "no event" in (target.explain(denial().post.key) or {})["why"]
+
+
+def test_a_denial_of_a_part_disputes_nothing_that_others_vouch_for():
+    target = detector()
+    vouched = [
+        report(20 + n, text, at=200 + n, category="shooting", place="Larkfield Mall", topic=5, verified=True)
+        for n, text in enumerate(
+            ("Police confirm shooting at Larkfield Mall", "Larkfield Mall shooting: medics on scene")
+        )
+    ]
+    feed(target, [*shots(), *vouched])
+    raised = target.add(denial())
+    assert not any(alert.disputed for alert in raised)
+
+
+def test_deleting_the_evidence_retracts_the_event_and_closes_it():
+    posts = blasts(4)
+    target = detector()
+    feed(target, posts)
+    raised = feed(target, [deletion(c, at=100 + n) for n, c in enumerate(posts[:3])])
+    last = raised[-1]
+    assert last.kind is Kind.RETRACTION
+    assert last.headline == "Withdrawn: explosion reported in Port Calder"
+    assert last.evidence == (posts[3].post.key,)
+    assert all(alert.kind is Kind.UPDATE for alert in raised[:-1])
+    assert target.add(report(60, BLAST[7], at=200, place="Port Calder")) == []
+
+
+def test_deleting_a_quoted_post_gives_an_update_without_it_at_once():
+    posts = blasts(6)
+    target = detector()
+    (alert, *_) = feed(target, posts)
+    (update,) = target.delete(deletion(posts[0], at=61), NOW + timedelta(seconds=61))
+    assert posts[0].post.key in alert.quotes
+    assert update.kind is Kind.UPDATE
+    assert posts[0].post.key not in (*update.quotes, *update.evidence)
+    assert "deleted" in update.change
+    assert update.event == alert.event
+
+
+def test_an_account_that_goes_away_takes_its_posts_along():
+    posts = blasts(3)
+    target = detector()
+    feed(target, posts)
+    gone = Deletion(provider="bluesky", author=posts[0].post.author, deleted_at=NOW + timedelta(minutes=2))
+    (update,) = target.delete(gone, gone.deleted_at)
+    assert posts[0].post.key not in update.evidence
+
+
+def test_a_cancelled_official_warning_is_retracted():
+    warning = replace(
+        report(
+            0, "Flood warning for Cork, Ireland", provider="cap", category="flood", official=Official(category="flood")
+        ),
+        embedding=b"",
+    )
+    cancel = replace(
+        report(
+            9,
+            "",
+            provider="cap",
+            category="flood",
+            official=Official(category="flood", supersedes=("1-0",), cancelled=True),
+        ),
+        embedding=b"",
+    )
+    raised = feed(detector(), [warning, cancel])
+    assert [alert.kind for alert in raised] == [Kind.NEW, Kind.RETRACTION]
+
+
+# always
+
+PROVIDERS = ("bluesky", "x", "mastodon")
+
+
+def story():
+    """Two happenings, a denial, chatter, reposts and deletions over three providers, in order of stream time."""
+    items = []
+    for n, c in enumerate(blasts(14)):
+        items.append(replace(c, post=replace(c.post, provider=PROVIDERS[n % 3])))
+    for n, c in enumerate(shots()):
+        items.append(replace(c, post=replace(c.post, provider=PROVIDERS[(n + 1) % 3])))
+    items += [report(n, f"odd{n} talk{n} of{n} things{n}", topic=200 + n, provider=PROVIDERS[n % 3]) for n in range(8)]
+    items.append(report(15, BLAST[0], repost_of="1-0", at=95, provider="bluesky"))
+    items.append(denial(at=160, provider="x"))
+    for n in (0, 3, 4):
+        items.append(Deletion(provider=PROVIDERS[n % 3], id=f"1-{n}", deleted_at=NOW + timedelta(seconds=170 + n)))
+    return sorted(items, key=lambda item: item.stream_at if isinstance(item, Candidate) else item.deleted_at)
+
+
+STORY = story()
+
+
+def provider_of(item):
+    return item.post.provider if isinstance(item, Candidate) else item.provider
+
+
+@given(barred=st.sets(st.sampled_from(PROVIDERS)), everything=st.booleans(), order=st.permutations(range(12)))
+@settings(max_examples=40, deadline=None)
+def test_a_view_equals_a_run_in_which_barred_posts_never_existed(barred, everything, order):
+    items = [STORY[n] for n in order] + STORY[12:]
+    view = ProviderSet(True, frozenset(barred)) if everything else ProviderSet(False, frozenset(PROVIDERS) - barred)
+    without = [item for item in items if provider_of(item) not in barred]
+    assert feed(detector(view), items) == feed(detector(), without)
+
+
+def test_the_story_raises_what_it_should():
+    kinds = {alert.kind for alert in feed(detector(), STORY)}
+    assert {Kind.NEW, Kind.UPDATE, Kind.CORRECTION} <= kinds
+
+
+@pytest.mark.parametrize("cut", range(0, len(STORY), 3))
+def test_cut_anywhere_and_rebuilt_it_continues_as_if_it_had_not_stopped(cut):
+    whole = feed(detector(), STORY)
+    before = feed(detector(), STORY[:cut])
+    rebuilt = detector()
+    assert feed(rebuilt, STORY[:cut]) == before
+    assert before + feed(rebuilt, STORY[cut:]) == whole
+
+
+def test_a_post_that_comes_twice_changes_nothing():
+    posts = blasts(5)
+    assert feed(detector(), [c for c in posts for _ in range(2)]) == feed(detector(), posts)
+
+
+def test_after_a_rebuild_no_revision_number_is_used_twice():
+    posts = blasts(10)
+    (alert, *_) = feed(detector(), posts[:3])
+    target = detector()
+    feed(target, posts[:3])
+    target.adopt(replace(alert, revision=7))
+    raised = feed(target, [report(n, BLAST[n], at=100 + 70 * n, place="Port Calder") for n in range(3, 10)])
+    assert raised[0].revision == 8
+
+
+def test_memory_is_bounded_and_raised_events_outlive_the_rest():
+    target = detector(max_clusters=50)
+    feed(target, blasts(3))
+    feed(target, [report(n, f"x{n}y z{n}w", at=40 + 0.01 * n, topic=1000 + n) for n in range(300)])
+    assert target.live() == 50
+    assert (target.explain("bluesky|1-0") or {})["event"] == event_id("bluesky|1-0")
+
+
+def test_silent_clusters_expire():
+    target = detector()
+    feed(target, blasts(2))
+    target.add(report(1, "something else", at=3 * 3600, topic=9))
+    assert target.live() == 1
+    assert feed(target, [report(n, BLAST[n], at=3 * 3600 + n, place="Port Calder") for n in (2, 3)]) == []
+
+
+def test_an_event_holds_a_bounded_number_of_posts():
+    raised = feed(detector(max_posts=5), blasts(10))
+    assert max(alert.posts for alert in raised) <= 5
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"text": ""},
+        {"text": "a" * 200_000},
+        {"text": "\x00\ud800 <!channel> @everyone"},
+        {"author": None},
+        {"created_at": NOW + timedelta(days=4000)},
+        {"created_at": NOW - timedelta(days=4000)},
+        {"lat": 1e9, "lon": float("nan")},
+        {"repost_of": "nowhere"},
+        {"langs": ()},
+    ],
+)
+def test_odd_posts_raise_no_error_and_no_alert(fields):
+    candidate = report(1, "Explosion in Port Calder")
+    target = detector()
+    assert target.add(replace(candidate, post=replace(candidate.post, **fields))) == []
+    assert target.add(replace(candidate, post=replace(candidate.post, id="2"), categories={}, embedding=b"??")) == []
+    assert target.delete(Deletion(provider="bluesky", deleted_at=NOW), NOW) == []
+
+
+def test_a_very_old_post_is_no_evidence():
+    target = detector()
+    posts = blasts(3, created_at=NOW - timedelta(days=2))
+    assert feed(target, posts) == []
+    assert "written more than" in (target.explain(posts[0].post.key) or {})["why"]
+
+
+def test_a_late_post_counts_at_the_current_stream_time():
+    posts = blasts(3)
+    late = replace(
+        posts[2], stream_at=NOW - timedelta(hours=1), post=replace(posts[2].post, created_at=NOW - timedelta(hours=1))
+    )
+    target = detector()
+    (alert,) = feed(target, [*posts[:2], late])
+    assert alert.raised_at == posts[1].stream_at
+    assert alert.evidence[0] == late.post.key
+    assert alert.first_post_at == late.post.created_at
+
+
+def test_explain_knows_nothing_of_a_post_never_seen():
+    assert detector().explain("bluesky|never") is None
