@@ -69,6 +69,14 @@ class Invocation:
     workspace_admin: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What is wrong and what to do, each one sentence, for ``tocsin check`` and the log."""
+
+    problem: str
+    remedy: str
+
+
 class Desk(Protocol):
     """What a platform hands over to: it answers slash commands and hears of losses. ``commands.Commands`` is it."""
 

@@ -1,1 +1,1 @@
-"""Slack: Socket Mode, Block Kit."""
+"""Slack: Socket Mode for commands and losses, the Web API for deliveries."""
