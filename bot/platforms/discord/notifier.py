@@ -1,0 +1,268 @@
+"""Carries out deliveries on Discord: one HTTP request each where that is possible, never one that repeats itself."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Literal, assert_never
+
+import aiohttp
+import discord
+import structlog
+
+from bot.domain.delivery import Act, Found, Missing, Outcome, Rejected, Sending, Sent, Unavailable
+from bot.platforms.discord import errors, render
+
+log = structlog.get_logger()
+
+# How far Discord's clock, which message ids are made from, may be behind ours.
+_CLOCK_SKEW = timedelta(minutes=2)
+_HISTORY = 100
+_NONCE_LIMIT = 25
+_ARCHIVE_AFTER_MINUTES: Literal[1440] = 1440
+_MENTION_NOBODY = discord.AllowedMentions.none()
+_NETWORK = (discord.HTTPException, discord.RateLimited, aiohttp.ClientError, TimeoutError, OSError)
+
+# True inside the notifier's own calls: those that discord.py must not repeat.
+_only_once: ContextVar[bool] = ContextVar("discord_only_once", default=False)
+
+
+def trace() -> aiohttp.TraceConfig:
+    """Give this to discord.Client: it takes 429 and 5xx answers from discord.py before that sleeps and sends again.
+
+    A send that is cut during such a sleep would leave discord.py's global rate-limit lock closed for good.
+    """
+
+    async def on_request_end(
+        _session: aiohttp.ClientSession, _context: SimpleNamespace, params: aiohttp.TraceRequestEndParams
+    ) -> None:
+        response = params.response
+        if _only_once.get() and (response.status == 429 or response.status >= 500):
+            raise errors.Turned(response.status, response.headers)
+
+    config = aiohttp.TraceConfig()
+    config.on_request_end.append(on_request_end)
+    return config
+
+
+class DiscordNotifier:
+    """``client`` answers the logged-in client, or the Outcome to give while there is none."""
+
+    platform = "discord"
+    spacing = timedelta(0)
+
+    def __init__(self, client: Callable[[], discord.Client | Rejected | Unavailable]) -> None:
+        self._client = client
+
+    async def send(self, sending: Sending) -> Outcome:
+        client = self._client()
+        if not isinstance(client, discord.Client):
+            return client
+        call = _Call(client, sending)
+        try:
+            with _once():
+                match sending.act:
+                    case Act.POST | Act.NOTICE | Act.DIGEST:
+                        return await call.post()
+                    case Act.EDIT:
+                        return await call.edit()
+                    case Act.REPLY:
+                        return await call.reply()
+                    case Act.RETRACT:
+                        return await call.retract()
+                    case _:
+                        assert_never(sending.act)
+        except _NETWORK as error:
+            return call.outcome(error)
+        except RuntimeError:
+            # aiohttp's word for a session that was closed: ours is, while the connection is being made anew.
+            if not client.is_closed():
+                raise
+            return Unavailable(reason="the connection to Discord was closed")
+
+    async def find(self, sending: Sending) -> Found:
+        client = self._client()
+        if not isinstance(client, discord.Client):
+            return client
+        call = _Call(client, sending)
+        try:
+            with _once():
+                match sending.act:
+                    case Act.POST | Act.NOTICE | Act.DIGEST:
+                        return await call.find_in(call.channel)
+                    case Act.EDIT | Act.RETRACT:
+                        return await call.find_at_target()
+                    case Act.REPLY:
+                        return await call.find_reply()
+                    case _:
+                        assert_never(sending.act)
+        except _NETWORK as error:
+            return call.outcome(error)
+        except RuntimeError:
+            # aiohttp's word for a session that was closed: ours is, while the connection is being made anew.
+            if not client.is_closed():
+                raise
+            return Unavailable(reason="the connection to Discord was closed")
+
+
+class _Call:
+    """One delivery and the places that it is about."""
+
+    def __init__(self, client: discord.Client, sending: Sending) -> None:
+        self.client = client
+        self.sending = sending
+        self.guild = _snowflake(sending.channel.workspace_id)
+        self.channel = self._place(_snowflake(sending.channel.channel_id))
+        self.target = _snowflake(sending.target_id or "")
+
+    def outcome(self, error: BaseException) -> Outcome:
+        gone = self.client.is_ready() and self.client.get_guild(self.guild) is None
+        return errors.outcome(error, where=str(self.sending.channel), guild_gone=gone)
+
+    async def post(self) -> Outcome:
+        return await self._post_in(self.channel)
+
+    async def edit(self) -> Outcome:
+        rendering = render.render(self.sending)
+        await self.channel.get_partial_message(self.target).edit(
+            content=rendering.content, embed=_embed(rendering), allowed_mentions=_MENTION_NOBODY
+        )
+        return Sent(platform_id=str(self.target))
+
+    async def reply(self) -> Outcome:
+        """Into the thread of the event's message; where there can be none, as a reply to that message."""
+        thread = self._place(self.target)
+        try:
+            return await self._post_in(thread)
+        except discord.HTTPException as error:
+            if error.code not in (errors.Code.UNKNOWN_CHANNEL, errors.Code.MISSING_ACCESS):
+                raise
+        if await self._create_thread():
+            return await self._post_in(thread)
+        reference = discord.MessageReference(
+            message_id=self.target, channel_id=self.channel.id, guild_id=self.guild, fail_if_not_exists=True
+        )
+        return await self._post_in(self.channel, reference=reference)
+
+    async def retract(self) -> Outcome:
+        """Delete the message, or blank it; then its thread, which would otherwise stay and tell the same."""
+        try:
+            await self.channel.get_partial_message(self.target).delete()
+        except discord.HTTPException as error:
+            if error.code not in (errors.Code.UNKNOWN_MESSAGE, errors.Code.UNKNOWN_CHANNEL):
+                if not _forbidden(error):
+                    raise
+                await self.edit()
+        await self._empty_thread()
+        return Sent(platform_id=str(self.target))
+
+    async def find_in(self, place: discord.PartialMessageable) -> Found:
+        async for message in place.history(limit=_HISTORY, after=self._since(), oldest_first=False):
+            if self._is_ours(message):
+                return Sent(platform_id=str(message.id), duplicate=True)
+        return Missing()
+
+    async def find_at_target(self) -> Found:
+        """An edit or a blanking shows in its target; a retracted message that is gone is found, too."""
+        try:
+            message = await self.channel.get_partial_message(self.target).fetch()
+        except discord.NotFound as error:
+            if error.code != errors.Code.UNKNOWN_MESSAGE:
+                raise
+            if self.sending.act is Act.RETRACT:
+                return Sent(platform_id=str(self.target), duplicate=True)
+            return Missing()
+        return Sent(platform_id=str(message.id), duplicate=True) if self._is_ours(message) else Missing()
+
+    async def find_reply(self) -> Found:
+        try:
+            found = await self.find_in(self._place(self.target))
+        except discord.HTTPException as error:
+            if error.code not in (errors.Code.UNKNOWN_CHANNEL, errors.Code.MISSING_ACCESS):
+                raise
+            found = Missing()
+        return await self.find_in(self.channel) if isinstance(found, Missing) else found
+
+    async def _post_in(
+        self, place: discord.PartialMessageable, *, reference: discord.MessageReference | None = None
+    ) -> Outcome:
+        rendering = render.render(self.sending)
+        embed = _embed(rendering)
+        message = await place.send(
+            rendering.content,
+            embeds=[] if embed is None else [embed],
+            nonce=self.sending.delivery[:_NONCE_LIMIT],
+            allowed_mentions=_MENTION_NOBODY,
+            # None is what discord.py has as its default, although its types do not say so.
+            reference=reference,  # type: ignore[arg-type]
+        )
+        return Sent(platform_id=str(message.id))
+
+    async def _create_thread(self) -> bool:
+        """False where there can be no thread; raises where the message or the channel itself is the trouble."""
+        try:
+            await self.client.http.start_thread_with_message(
+                self.channel.id,
+                self.target,
+                name=render.thread_name(self.sending.message),
+                auto_archive_duration=_ARCHIVE_AFTER_MINUTES,
+            )
+        except discord.HTTPException as error:
+            if error.code in (errors.Code.UNKNOWN_CHANNEL, errors.Code.UNKNOWN_MESSAGE) or error.status in (401, 429):
+                raise
+            log.info("thread_refused", channel=str(self.sending.channel), status=error.status, code=error.code)
+            # "Already created", and yet it could not be posted to: closed or deleted by a moderator.
+            return False
+        return True
+
+    async def _empty_thread(self) -> None:
+        """Delete the thread; without that permission, our own messages in it. No thread is no trouble."""
+        try:
+            await self.client.http.delete_channel(self.target)
+        except discord.HTTPException as error:
+            if error.code == errors.Code.UNKNOWN_CHANNEL:
+                return
+            if not _forbidden(error):
+                raise
+            await self._delete_ours_in(self._place(self.target))
+
+    async def _delete_ours_in(self, thread: discord.PartialMessageable) -> None:
+        me = self.client.user.id if self.client.user else None
+        async for message in thread.history(limit=_HISTORY):
+            if message.author.id == me:
+                await thread.get_partial_message(message.id).delete()
+
+    def _place(self, channel: int) -> discord.PartialMessageable:
+        return self.client.get_partial_messageable(channel, guild_id=self.guild)
+
+    def _since(self) -> datetime:
+        return self.sending.created_at - _CLOCK_SKEW
+
+    def _is_ours(self, message: discord.Message) -> bool:
+        footers = [embed.footer.text for embed in message.embeds if embed.footer.text]
+        return str(message.nonce) == self.sending.delivery or render.carries(
+            self.sending.delivery, content=message.content, footers=footers
+        )
+
+
+@contextmanager
+def _once() -> Iterator[None]:
+    token = _only_once.set(True)
+    try:
+        yield
+    finally:
+        _only_once.reset(token)
+
+
+def _forbidden(error: discord.HTTPException) -> bool:
+    return error.status in (400, 403)
+
+
+def _embed(rendering: render.Rendering) -> discord.Embed | None:
+    return None if rendering.embed is None else discord.Embed.from_dict(rendering.embed)
+
+
+def _snowflake(text: str) -> int:
+    """Ids that are not Discord's (an operator's typing error) become 0, which Discord does not know."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else 0
