@@ -1,0 +1,370 @@
+"""What operators (and, for subscriptions, workspace admins) do. One function an act: authorise, change, effect, audit.
+
+Each act is one write. The command line, Slack and Discord call the same functions. A refusal is audited by a write of
+its own, because the act's transaction is rolled back. Withdrawing access is in ``revoking``.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from bot.domain import access as rules
+from bot.domain import alert as alerts
+from bot.domain import channel as channels
+from bot.domain import errors, subscription
+from bot.domain.access import Capability, Grant, Organisation, OrganisationState, Policy
+from bot.domain.alert import Alert
+from bot.domain.channel import Channel
+from bot.domain.subscription import Subscription
+from bot.store import access, audit, deliveries, directory, events
+from bot.store.database import Database, Tables
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """``id``: ``cli:ada``, ``slack:T0123/U0456``, ``discord:123``. ``operator``: that person's name, or None.
+
+    ``workspace``: the workspace that this person administers, by the platform's word, or None.
+    """
+
+    id: str
+    surface: str
+    operator: str | None = None
+    workspace: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.operator} ({self.id})" if self.operator else self.id
+
+
+async def act(
+    database: Database,
+    actor: Actor,
+    action: str,
+    target: str,
+    now: Callable[[], datetime],
+    fn: Callable[Concatenate[Tables, Actor, datetime, P], R],
+    *args: P.args,
+    **kw: P.kwargs,
+) -> R:
+    """Run an operator's act in one write. Raises RefusedError, audited, for anybody else.
+
+    The clock is read inside the transaction: what another process committed while this one waited lies before the act.
+    """
+    if actor.operator is None:
+        await refuse(database, actor, action, target, now(), "not an operator")
+    return await database.write(lambda db: fn(db, actor, now(), *args, **kw))
+
+
+async def refuse(database: Database, actor: Actor, action: str, target: str, at: datetime, why: str) -> None:
+    """Audit a refusal and raise RefusedError."""
+
+    def record(db: Tables) -> None:
+        audit.append(
+            db,
+            at=at,
+            actor=str(actor),
+            surface=actor.surface,
+            action=f"{action}-refused",
+            target=target,
+            reason=why,
+        )
+
+    await database.write(record)
+    raise errors.RefusedError(f"{action}: refused, {actor.id} is {why}; ask an operator of this service")
+
+
+def add_organisation(db: Tables, actor: Actor, at: datetime, name: str, sector: str) -> Organisation:
+    """A new organisation without any grant. Its name is unique whatever the case."""
+    name = name.strip()
+    if not name:
+        raise errors.UsageError("the organisation needs a name")
+    rules.check_sector(sector)
+    if directory.find_organisation(db, name) is not None:
+        raise errors.TocsinError(f"organisation {name!r} exists already; `tocsin org show` shows it")
+    org = Organisation(org=f"o{secrets.token_hex(4)}", name=name, sector=sector)
+    directory.add_organisation(db, org, at)
+    check_views(db, at, "org add")
+    _audit(db, actor, at, "org-add", org.org, effect={"name": name, "sector": sector})
+    return org
+
+
+def set_organisation_state(db: Tables, actor: Actor, at: datetime, name: str, state: OrganisationState) -> Organisation:
+    """Suspend or resume. Suspended, an organisation gets nothing; resumed, it gets what is new from then on."""
+    org = directory.organisation(db, name)
+    directory.set_state(db, org.org, state)
+    version = access.bump_version(db)
+    withheld = (
+        deliveries.withhold_denied(db, [org], access.policy(db), at)[0] if state is OrganisationState.SUSPENDED else 0
+    )
+    if state is OrganisationState.ACTIVE:
+        check_views(db, at, "org resume")
+    action = "org-suspend" if state is OrganisationState.SUSPENDED else "org-resume"
+    _audit(db, actor, at, action, org.org, effect={"withheld": withheld, "policy_version": version})
+    return replace(org, state=state)
+
+
+def add_channel(db: Tables, actor: Actor, at: datetime, name: str, channel: Channel) -> Organisation:
+    """Bind a channel, and with it its workspace, to an organisation. Again: what was held because it was lost goes."""
+    org = directory.organisation(db, name)
+    directory.bind_channel(db, org, channel, at)
+    released = deliveries.restore(db, channel.workspace, at)
+    _audit(db, actor, at, "channel-add", str(channel), effect={"org": org.org, "released": released})
+    return org
+
+
+def remove_channel(db: Tables, actor: Actor, at: datetime, channel: Channel) -> None:
+    """Forget a channel with its subscriptions; open deliveries to it are withheld."""
+    if not directory.has_channel(db, str(channel)):
+        raise errors.UsageError(f"channel {channel} is not known; `tocsin channel list` shows those that are")
+    version = access.version(db)
+    withheld = 0
+    for found in deliveries.listed(db):
+        if found["channel"] == str(channel) and found["state"] in deliveries.OPEN:
+            deliveries.withhold(db, found["delivery"], deliveries.REMOVED, version)
+            withheld += 1
+    directory.remove_channel(db, str(channel))
+    _audit(db, actor, at, "channel-remove", str(channel), effect={"withheld": withheld})
+
+
+async def subscribe(database: Database, actor: Actor, at: datetime, wanted: Subscription) -> Subscription:
+    """Add a subscription; by an operator, or by an admin of the workspace. Raises RefusedError, audited."""
+    channel = channels.parse(wanted.channel)
+    await _authorise_in_workspace(database, actor, "subscribe", channel, at)
+    return await database.write(_subscribe, actor, at, channel, wanted)
+
+
+async def unsubscribe(
+    database: Database, actor: Actor, at: datetime, channel: Channel, subscription_id: str | None
+) -> int:
+    """Remove one subscription of a channel, or all. Returns how many went."""
+    await _authorise_in_workspace(database, actor, "unsubscribe", channel, at)
+    return await database.write(_unsubscribe, actor, at, channel, subscription_id)
+
+
+def subscriptions(db: Tables, at: datetime, channel: Channel) -> list[Subscription]:
+    """A channel's subscriptions, for somebody in that channel. Raises TocsinError where access is withdrawn."""
+    _check_may_receive(db, channel, at)
+    return directory.subscriptions(db, str(channel))
+
+
+def grant(
+    db: Tables,
+    actor: Actor,
+    at: datetime,
+    *,
+    org: str | None,
+    sector: str | None,
+    provider: str,
+    capabilities: Sequence[str],
+    until: datetime | None,
+    reason: str,
+) -> Grant:
+    """Permit an organisation or a sector to receive from a provider. Without capabilities: alerts and evidence."""
+    if (org is None) == (sector is None):
+        raise errors.UsageError("grant: give exactly one of --org and --sector")
+    if sector is not None:
+        rules.check_sector(sector)
+    made = Grant(
+        grant=f"g{secrets.token_hex(4)}",
+        org=directory.organisation(db, org).org if org is not None else None,
+        sector=sector,
+        provider=rules.check_provider(provider),
+        capabilities=frozenset(Capability(name) for name in capabilities)
+        or frozenset({Capability.ALERTS, Capability.EVIDENCE}),
+        until=until,
+    )
+    access.add_grant(db, made, reason=reason, author=str(actor), at=at)
+    access.bump_version(db)
+    check_views(db, at, "grant")
+    _audit(
+        db,
+        actor,
+        at,
+        "grant",
+        made.org or f"sector {sector}",
+        reason=reason,
+        effect={"grant": made.grant, "provider": provider, "capabilities": sorted(made.capabilities)},
+    )
+    return made
+
+
+def check_views(db: Tables, at: datetime, action: str) -> None:
+    """Raise TocsinError, which undoes the act, if it made one provider set too many."""
+    if access.count_views(db, at) > rules.MAX_VIEWS:
+        raise errors.TocsinError(
+            f"{action}: this would be provider set number {rules.MAX_VIEWS + 1}, and {rules.MAX_VIEWS} can be live; "
+            "give organisations the same providers where you can"
+        )
+
+
+def look_back(
+    db: Tables, at: datetime, name: str, capability: Capability, since: datetime | None, search: str
+) -> list[dict[str, Any]]:
+    """The Alert lines of an organisation's View, each after ``decide``. Raises TocsinError without the capability."""
+    org = directory.organisation(db, name)
+    policy = access.policy(db)
+    decision = rules.decide(policy, rules.Request(org=org, at=at, capability=capability))
+    if not decision.allowed:
+        raise errors.TocsinError(
+            f"{decision.why} ({decision.rule}); an operator gives it with "
+            f"`tocsin grant --org {org.org} --provider P --capability {capability.value}`"
+        )
+    view = rules.permitted(policy, org, at)
+    lines = []
+    for alert in events.listed(db, view.key, since=since, search=search):
+        line = visible_line(policy, org, view, alert, at, capability)
+        if line is not None:
+            lines.append(line)
+    return lines
+
+
+def visible_line(
+    policy: Policy, org: Organisation, view: rules.ProviderSet, alert: Alert, at: datetime, capability: Capability
+) -> dict[str, Any] | None:
+    """The Alert line as ``org`` may see it with ``capability``, its evidence only with that capability; None: not."""
+    asked = rules.Request(
+        org=org, at=at, capability=capability, providers=frozenset(alert.sources), category=alert.category, view=view
+    )
+    both = [asked, replace(asked, capability=Capability.ALERTS)]
+    if not all(rules.decide(policy, each).allowed for each in both):
+        return None
+    evidence = rules.decide(policy, replace(asked, capability=Capability.EVIDENCE)).allowed
+    return alerts.to_line(alert, with_evidence=evidence)
+
+
+def first_run(db: Tables, at: datetime, providers: Sequence[str]) -> bool:
+    """The first opening of an empty store: the organisation ``local``, its console channel, *anywhere*, grants."""
+    if directory.organisations(db) or any(True for _ in audit.entries(db)):
+        return False
+    org = Organisation(org="local", name="local", sector="self")
+    directory.add_organisation(db, org, at)
+    channel = channels.parse("console:-/main")
+    directory.bind_channel(db, org, channel, at)
+    everything = frozenset(Capability)
+    directory.add_subscription(
+        db, Subscription(subscription="local", channel=str(channel), anywhere=True), at=at, author="first-run"
+    )
+    for provider in providers:
+        access.add_grant(
+            db,
+            Grant(grant=f"local-{provider}", org="local", sector=None, provider=provider, capabilities=everything),
+            reason="first run",
+            author="first-run",
+            at=at,
+        )
+    access.bump_version(db)
+    audit.append(
+        db,
+        at=at,
+        actor="tocsin",
+        surface="service",
+        action="first-run",
+        target="local",
+        effect={"providers": list(providers), "channel": str(channel)},
+    )
+    return True
+
+
+def record_loss(db: Tables, at: datetime, target: str, reason: str) -> int:
+    """A workspace or channel is out of reach; what is open for it is held. Returns how much."""
+    held = deliveries.lose(db, target, reason)
+    if directory.organisation_of(db, target.split("/", maxsplit=1)[0]) is not None:
+        audit.append(
+            db,
+            at=at,
+            actor="tocsin",
+            surface="service",
+            action="lost",
+            target=target,
+            reason=reason,
+            effect={"held": held},
+        )
+    return held
+
+
+def record_return(db: Tables, at: datetime, target: str) -> int:
+    """It is within reach again; what was held goes. Returns how much."""
+    was_lost = directory.restore(db, target)
+    released = deliveries.restore(db, target, at)
+    if was_lost:
+        audit.append(
+            db,
+            at=at,
+            actor="tocsin",
+            surface="service",
+            action="restored",
+            target=target,
+            effect={"released": released},
+        )
+    return released
+
+
+async def _authorise_in_workspace(
+    database: Database, actor: Actor, action: str, channel: Channel, at: datetime
+) -> None:
+    if actor.operator is None and actor.workspace != channel.workspace:
+        await refuse(database, actor, action, str(channel), at, "neither an operator nor an admin of this workspace")
+
+
+def _subscribe(db: Tables, actor: Actor, at: datetime, channel: Channel, wanted: Subscription) -> Subscription:
+    org = _check_may_receive(db, channel, at)
+    if not wanted.anywhere and not wanted.places:
+        raise errors.UsageError(
+            "subscribe: say --anywhere, or name at least one --place; without either nothing matches"
+        )
+    if not directory.has_channel(db, str(channel)):
+        directory.bind_channel(db, org, channel, at)
+        deliveries.restore(db, channel.workspace, at)
+    made = replace(wanted, subscription=f"s{secrets.token_hex(4)}")
+    directory.add_subscription(db, made, at=at, author=str(actor))
+    _audit(
+        db,
+        actor,
+        at,
+        "subscribe",
+        str(channel),
+        effect={"subscription": made.subscription, "spec": subscription.to_spec(made)},
+    )
+    return made
+
+
+def _unsubscribe(db: Tables, actor: Actor, at: datetime, channel: Channel, subscription_id: str | None) -> int:
+    gone = directory.remove_subscriptions(db, str(channel), subscription_id)
+    if gone == 0:
+        what = f"subscription {subscription_id}" if subscription_id else "any subscription"
+        raise errors.UsageError(f"channel {channel} does not have {what}; `subscriptions` shows what it has")
+    _audit(db, actor, at, "unsubscribe", str(channel), effect={"removed": gone, "subscription": subscription_id})
+    return gone
+
+
+def _check_may_receive(db: Tables, channel: Channel, at: datetime) -> Organisation:
+    org = directory.organisation_of(db, channel.workspace)
+    if org is None:
+        raise errors.UsageError(
+            f"workspace {channel.workspace} belongs to no organisation yet; an operator adds it with "
+            f"`tocsin channel add ORG {channel}`"
+        )
+    asked = rules.Request(org=org, at=at, workspace=channel.workspace, channel=str(channel))
+    decision = rules.decide(access.policy(db), asked)
+    if not decision.allowed:
+        raise errors.TocsinError(f"{decision.why} ({decision.rule}); ask an operator of this service")
+    return org
+
+
+def _audit(
+    db: Tables,
+    actor: Actor,
+    at: datetime,
+    action: str,
+    target: str,
+    reason: str = "",
+    effect: dict[str, Any] | None = None,
+) -> None:
+    audit.append(
+        db, at=at, actor=str(actor), surface=actor.surface, action=action, target=target, reason=reason, effect=effect
+    )

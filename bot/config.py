@@ -1,0 +1,237 @@
+"""Settings: ``config.toml``, then the environment (``TOCSIN_SLACK__BOT_TOKEN``). Unknown keys are errors.
+
+Every setting stands in ``config.example.toml`` with its default and one sentence.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from bot.domain import access
+from bot.domain.errors import UsageError
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Store(_Part):
+    path: Path = Path("tocsin.db")
+
+
+class Model(_Part):
+    path: Path | None = None
+    threads: Annotated[int, Field(ge=1, le=64)] = 2
+
+
+Secret = Annotated[SecretStr, AfterValidator(lambda secret: _checked_secret(secret))]
+
+
+class Slack(_Part):
+    bot_token: Secret | None = None
+    app_token: Secret | None = None
+    signing_secret: Secret | None = None
+    api_url: str = "https://slack.com/api/"
+
+    @model_validator(mode="after")
+    def _both_tokens(self) -> Self:
+        if (self.bot_token is None) != (self.app_token is None):
+            missing = "app_token (xapp-…)" if self.app_token is None else "bot_token (xoxb-…)"
+            raise ValueError(f"{missing} is missing: Socket Mode needs both tokens")
+        return self
+
+
+class Discord(_Part):
+    token: Secret | None = None
+    api_url: str | None = None
+    gateway_url: str | None = None
+
+
+class Web(_Part):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8391
+
+
+class Logs(_Part):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    json_lines: bool = False
+
+
+class JetstreamSource(_Part):
+    type: Literal["jetstream"]
+    name: str = "bluesky"
+    provider: str = "bluesky"
+    url: str | list[str] = [
+        "wss://jetstream2.us-east.bsky.network/subscribe",
+        "wss://jetstream1.us-east.bsky.network/subscribe",
+    ]
+
+    @property
+    def urls(self) -> list[str]:
+        return [self.url] if isinstance(self.url, str) else self.url
+
+    @field_validator("url")
+    @classmethod
+    def _websocket(cls, url: str | list[str]) -> str | list[str]:
+        addresses = [url] if isinstance(url, str) else url
+        if not addresses or not all(each.startswith(("ws://", "wss://")) for each in addresses):
+            raise ValueError("name one WebSocket address (ws:// or wss://) or several")
+        return url
+
+    @field_validator("provider")
+    @classmethod
+    def _provider(cls, provider: str) -> str:
+        return _checked_provider(provider)
+
+
+class ReplaySource(_Part):
+    type: Literal["replay"]
+    name: str = "replay"
+    provider: str | None = None
+    path: Path | list[Path]
+    pace: Literal["max"] | Annotated[float, Field(gt=0)] = 1.0
+
+    @property
+    def paths(self) -> list[Path]:
+        return self.path if isinstance(self.path, list) else [self.path]
+
+    @field_validator("provider")
+    @classmethod
+    def _provider(cls, provider: str | None) -> str | None:
+        return None if provider is None else _checked_provider(provider)
+
+
+Source = Annotated[JetstreamSource | ReplaySource, Field(discriminator="type")]
+
+
+class Operator(_Part):
+    name: str
+    ids: list[str]
+
+    @field_validator("ids")
+    @classmethod
+    def _known_surfaces(cls, ids: list[str]) -> list[str]:
+        for each in ids:
+            if each.split(":", 1)[0] not in ("slack", "discord", "cli"):
+                raise ValueError(f"{each!r} is not written as slack:T0123/U0456, discord:1234567890 or cli:NAME")
+        return ids
+
+
+class Config(BaseSettings):
+    """The whole configuration; parts are handed to who needs them, never imported."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix="TOCSIN_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        nested_model_default_partial_update=True,
+    )
+
+    store: Store = Store()
+    model: Model = Model()
+    slack: Slack = Slack()
+    discord: Discord = Discord()
+    web: Web = Web()
+    logs: Logs = Logs()
+    source: list[Source] = [JetstreamSource(type="jetstream")]
+    operator: list[Operator] = []
+
+    @model_validator(mode="after")
+    def _distinct_sources(self) -> Self:
+        names = [source.name for source in self.source]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two sources are named {twice[0]!r}: give each a name of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _distinct_accounts(self) -> Self:
+        accounts = [account for person in self.operator for account in set(person.ids)]
+        twice = sorted({account for account in accounts if accounts.count(account) > 1})
+        if twice:
+            raise ValueError(f"the account {twice[0]!r} belongs to two operators: the audit must know whose it is")
+        return self
+
+    @property
+    def providers(self) -> list[str]:
+        """The providers of the configured sources; a replay without one may hold any."""
+        return sorted({source.provider or "*" for source in self.source})
+
+    def operator_named(self, account: str) -> str | None:
+        """Whose account ``slack:T0123/U0456`` is, if an operator's."""
+        return next((person.name for person in self.operator if account in person.ids), None)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+def load(path: Path | None, *, db: Path | None = None) -> Config:
+    """Read ``path`` (None: ``./config.toml`` if it exists). Raises UsageError with one sentence."""
+    values: dict[str, Any] = {}
+    chosen = path or (Path("config.toml") if Path("config.toml").exists() else None)
+    if chosen is not None:
+        try:
+            values = tomllib.loads(chosen.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"configuration {chosen}: cannot be read ({error.strerror}); check the path") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"configuration {chosen}: is not valid TOML: {error}") from error
+    try:
+        config = Config(**values)
+    except SettingsError as error:
+        raise UsageError(f"configuration from the environment: {error}; it is not valid JSON") from None
+    except ValidationError as error:
+        raise UsageError(f"configuration {chosen or 'from the environment'}: {_sentence(error)}") from None
+    if db is not None:
+        config = config.model_copy(update={"store": config.store.model_copy(update={"path": db})})
+    return config
+
+
+def _checked_secret(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().strip():
+        raise ValueError("is empty: give the token, or leave the setting out")
+    return secret
+
+
+def _checked_provider(provider: str) -> str:
+    if provider == "*":
+        raise ValueError("a source has one provider; '*' stands for all of them in grants and revocations only")
+    try:
+        return access.check_provider(provider)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first problem as one sentence; values are not echoed, since they may be secrets."""
+    problem = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "the whole"
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{where} is not a setting; config.example.toml lists all of them"
+        case "missing":
+            return f"{where} is missing; config.example.toml shows it"
+        case _:
+            return f"{where}: {problem['msg'].removeprefix('Value error, ')}; see config.example.toml"

@@ -1,0 +1,152 @@
+"""Claims due rows, hands them to the platform's notifier, settles them. The outbox owns retries, not the SDKs."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+import structlog
+
+from bot import crashpoints, metrics
+from bot.domain import delivery as acts
+from bot.domain.delivery import Found, Missing, Outcome, Rejected, Sending, Sent, Unknown
+from bot.platforms.base import Notifier
+from bot.store import deliveries
+from bot.store.database import Database, StoreLockedError
+
+log = structlog.get_logger()
+
+# Another process (the command line) may queue or release rows without being able to wake us.
+LOOK_EVERY = timedelta(seconds=0.5)
+
+
+class Delivering:
+    """One worker per platform. ``wake`` tells it that there is something new; ``drain`` lets it finish and stop."""
+
+    def __init__(self, database: Database, notifiers: Mapping[str, Notifier], *, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._notifiers = notifiers
+        self._now = now
+        self._wakers = {platform: asyncio.Event() for platform in notifiers}
+        self._draining = False
+        self._finishing = False
+
+    def wake(self) -> None:
+        """Something was queued."""
+        for waker in self._wakers.values():
+            waker.set()
+
+    def drain(self) -> None:
+        """Claim nothing more; ``run`` returns when what is in flight is settled."""
+        self._draining = True
+        self.wake()
+
+    def finish(self) -> None:
+        """``run`` returns when every row has been settled or withheld."""
+        self._finishing = True
+        self.wake()
+
+    async def recover(self) -> None:
+        """At the start of the one service on a store: what was in flight when the last one ended is unknown."""
+        found = await self._database.write(deliveries.recover, self._now())
+        if found:
+            log.warning("deliveries_recovered", unknown=found)
+
+    async def run(self) -> None:
+        """Until drained. Raises StoreError when the store cannot be written."""
+        async with asyncio.TaskGroup() as group:
+            for platform in self._notifiers:
+                group.create_task(self._work(platform), name=f"delivering-{platform}")
+
+    async def _work(self, platform: str) -> None:
+        waker, running = self._wakers[platform], set[asyncio.Task[None]]()
+        async with asyncio.TaskGroup() as group:
+            while not self._draining:
+                waker.clear()
+                free = acts.IN_FLIGHT_PER_PLATFORM - len(running)
+                claimed = await self._claim(platform, free) if free else []
+                for sending in claimed:
+                    task = group.create_task(self._deliver(sending), name=f"delivery-{sending.delivery}")
+                    running.add(task)
+                    task.add_done_callback(running.discard)
+                    task.add_done_callback(lambda _: waker.set())
+                if claimed:
+                    continue
+                if self._finishing and not await self._database.read(deliveries.unsettled, platform):
+                    return
+                await self._sleep(platform, waker)
+
+    async def _claim(self, platform: str, free: int) -> list[Sending]:
+        try:
+            return await self._database.write(deliveries.claim_due, platform=platform, at=self._now(), most=free)
+        except StoreLockedError as error:
+            metrics.store_retries_total.inc()
+            log.warning("store_locked", problem=str(error))
+            return []
+
+    async def _sleep(self, platform: str, waker: asyncio.Event) -> None:
+        due = await self._database.read(deliveries.next_due, platform, self._now())
+        wait = LOOK_EVERY if due is None else min(LOOK_EVERY, max(due - self._now(), timedelta(milliseconds=5)))
+        try:
+            async with asyncio.timeout(wait.total_seconds()):
+                await waker.wait()
+        except TimeoutError:
+            pass
+
+    async def _deliver(self, sending: Sending) -> None:
+        crashpoints.reach("claimed")
+        outcome = await self._attempt(self._notifiers[sending.channel.platform], sending)
+        crashpoints.reach("sent")
+        now = self._now()
+        settlement = acts.settle(
+            outcome, attempt=sending.attempt, created_at=sending.created_at, now=now, uncertain=sending.uncertain
+        )
+        spacing = self._notifiers[sending.channel.platform].spacing
+        while True:
+            try:
+                await self._database.write(deliveries.settle, sending, settlement, at=now, spacing_until=now + spacing)
+                break
+            except StoreLockedError as error:
+                metrics.store_retries_total.inc()
+                log.warning("store_locked", problem=str(error))
+        crashpoints.reach("settled")
+        _report(sending, outcome, settlement, now)
+
+    async def _attempt(self, notifier: Notifier, sending: Sending) -> Outcome:
+        """Look first where an earlier attempt may have arrived; cut every call after ``CALL_TIMEOUT``."""
+        try:
+            async with asyncio.timeout(acts.CALL_TIMEOUT.total_seconds()):
+                if sending.uncertain and sending.act not in (acts.Act.EDIT, acts.Act.RETRACT):
+                    found: Found = await notifier.find(sending)
+                    if not isinstance(found, Missing):
+                        return found
+                return await notifier.send(sending)
+        except TimeoutError:
+            return Unknown(reason=f"cut after {acts.CALL_TIMEOUT.total_seconds():g} s without an answer")
+
+
+def _report(sending: Sending, outcome: Outcome, settlement: acts.Settlement, now: datetime) -> None:
+    platform = sending.channel.platform
+    metrics.deliveries_total.labels(platform, sending.act.value, settlement.state.value).inc()
+    match outcome:
+        case Sent():
+            metrics.delivery_seconds.labels(platform).observe((now - sending.created_at).total_seconds())
+            if outcome.duplicate:
+                metrics.duplicates_total.labels(platform).inc()
+            log.debug("delivery_sent", delivery=sending.delivery, channel=str(sending.channel), act=sending.act.value)
+        case Rejected():
+            log.error(
+                "delivery_rejected",
+                delivery=sending.delivery,
+                channel=str(sending.channel),
+                problem=outcome.reason,
+                remedy=outcome.remedy,
+            )
+        case _:
+            log.warning(
+                "delivery_delayed",
+                delivery=sending.delivery,
+                channel=str(sending.channel),
+                attempt=sending.attempt,
+                state=settlement.state.value,
+                reason=settlement.reason,
+            )

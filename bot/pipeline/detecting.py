@@ -1,0 +1,233 @@
+"""From judged posts to recorded alerts: one detector per live provider set, fed in stream time.
+
+Each item comes with its source's own time, and each detector makes stream time of those that its View permits: a barred
+provider's clock does not move anybody else's.
+
+A batch is detected and recorded as one step. If an organisation's permitted set has changed meanwhile, the recording
+transaction says so, the missing detector is rebuilt from the store (which does not hold this batch yet) and fed the
+batch, and the recording is tried again: nothing is lost between two sets.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Concatenate, ParamSpec, TypeVar
+
+import structlog
+
+from bot import crashpoints, metrics
+from bot.detection import candidates
+from bot.detection.detector import Detector
+from bot.domain.access import ProviderSet
+from bot.domain.alert import Alert
+from bot.domain.post import Candidate, Deletion, Gap, Post
+from bot.pipeline import recording
+from bot.pipeline.classifying import Judged
+from bot.store import access, events, posts
+from bot.store.database import Database, StoreLockedError, Tables
+
+log = structlog.get_logger()
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RECENT_KEYS = 100_000  # posts remembered for recognising those that a source yields twice
+REBUILT_FROM = timedelta(hours=24)  # a detector is rebuilt from what was received in this time
+CURSOR_EVERY = timedelta(seconds=1)  # how often a cursor is written when nothing else is
+LOCKED_TRIES = 12  # times ten seconds of waiting before a locked store stops the service
+
+Deleted = tuple[Deletion, datetime]
+Raised = Callable[[ProviderSet, Alert], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one round is about to record."""
+
+    steps: list[Candidate | Deleted] = field(default_factory=list)
+    cursors: dict[str, str] = field(default_factory=dict)
+    gaps: list[tuple[str, Gap]] = field(default_factory=list)
+    raised: dict[str, tuple[ProviderSet, list[Alert]]] = field(default_factory=dict)
+
+
+class Detecting:
+    """Owns the detectors. ``make_detector`` builds an empty one for a provider set; ``now`` is the wall clock.
+
+    ``on_raised`` hears of every recorded revision, once, after it is stored. ``on_queued`` wakes delivering.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        make_detector: Callable[[ProviderSet], Detector],
+        *,
+        now: Callable[[], datetime],
+        on_raised: Raised | None = None,
+        on_queued: Callable[[], None] | None = None,
+    ) -> None:
+        self._database = database
+        self._make_detector = make_detector
+        self._now = now
+        self._on_raised = on_raised
+        self._on_queued = on_queued
+        self._detectors: dict[str, Detector] = {}
+        self._recent: OrderedDict[str, None] = OrderedDict()
+        self._next_seq = 1
+        self._cursors: dict[str, str] = {}
+        self._cursors_saved_at: datetime | None = None
+
+    async def start(self) -> None:
+        """Rebuild every live set's detector from the store."""
+        self._next_seq = await self._database.read(posts.next_seq)
+        await self._refresh()
+
+    async def run(self, inbox: asyncio.Queue[list[Judged] | None]) -> None:
+        """Until the inbox yields None. Raises StoreError when the store cannot be written: nothing was lost."""
+        while (judged := await inbox.get()) is not None:
+            await self.take(judged)
+        await self._record(Batch(), final=True)
+
+    async def take(self, judged: Sequence[Judged]) -> None:
+        """Detect and record one batch."""
+        batch = await self._prepare(judged)
+        if batch.steps:
+            for key in list(self._detectors):
+                self._detect(key, batch)
+        await self._record(batch)
+
+    def explain(self, view: ProviderSet, post_key: str) -> dict[str, object] | None:
+        """The view's detector's verdict about one candidate, if it still remembers it."""
+        detector = self._detectors.get(view.key)
+        return None if detector is None else detector.explain(post_key)
+
+    async def _prepare(self, judged: Sequence[Judged]) -> Batch:
+        batch = Batch()
+        keys = [each.arrival.item.key for each in judged if isinstance(each.arrival.item, Post)]
+        seen = await self._database.read(posts.known, [key for key in keys if key not in self._recent])
+        for each in judged:
+            arrival, item = each.arrival, each.arrival.item
+            batch.cursors[arrival.source] = arrival.cursor
+            metrics.arrivals_total.labels(arrival.source, type(item).__name__.lower()).inc()
+            match item:
+                case Gap():
+                    batch.gaps.append((arrival.source, item))
+                    metrics.gaps_total.labels(arrival.source).inc()
+                    log.warning("gap_found", source=arrival.source, reason=item.reason)
+                case Deletion():
+                    batch.steps.append((item, arrival.at))
+                case Post():
+                    if item.key in seen or item.key in self._recent:
+                        continue
+                    self._remember(item.key)
+                    candidate = self._candidate(each, item)
+                    if candidate is not None:
+                        self._next_seq += 1
+                        batch.steps.append(candidate)
+                        metrics.candidates_total.labels(candidate.top[0]).inc()
+        if judged:
+            metrics.stream_lag_seconds.set((self._now() - judged[-1].arrival.at).total_seconds())
+        return batch
+
+    def _candidate(self, judged: Judged, post: Post) -> Candidate | None:
+        at = judged.arrival.at
+        if post.official is not None:
+            return candidates.make_official(post, self._next_seq, at)
+        if judged.classification is None:
+            return None
+        return candidates.make(post, judged.classification, seq=self._next_seq, stream_at=at)
+
+    def _remember(self, key: str) -> None:
+        self._recent[key] = None
+        if len(self._recent) > RECENT_KEYS:
+            self._recent.popitem(last=False)
+
+    def _detect(self, key: str, batch: Batch) -> None:
+        view, detector = ProviderSet.parse(key), self._detectors[key]
+        batch.raised[key] = (view, _fed(detector, batch.steps))
+
+    async def _record(self, batch: Batch, *, final: bool = False) -> None:
+        self._cursors |= batch.cursors
+        now = self._now()
+        quiet = not batch.steps and not batch.gaps
+        if quiet and not final and self._cursors_saved_at and now - self._cursors_saved_at < CURSOR_EVERY:
+            return
+        crashpoints.reach("detected")
+        while True:
+            with metrics.record_seconds.time():
+                recorded = await self._write(batch)
+            if not recorded.missing:
+                break
+            await self._refresh()
+            batch.raised = {key: raised for key, raised in batch.raised.items() if key in self._detectors}
+            for key in self._detectors:
+                if key not in batch.raised:
+                    self._detect(key, batch)
+        crashpoints.reach("recorded")
+        self._cursors_saved_at = now
+        self._cursors = {}
+        for view, alert in recorded.alerts:
+            metrics.alerts_total.labels(alert.kind.value, alert.level.value).inc()
+            if self._on_raised is not None:
+                await self._on_raised(view, alert)
+        if recorded.queued and self._on_queued is not None:
+            self._on_queued()
+
+    async def _write(self, batch: Batch) -> recording.Recorded:
+        return await self._patiently(
+            recording.record,
+            steps=batch.steps,
+            raised=list(batch.raised.values()),
+            cursors=self._cursors,
+            gaps=batch.gaps,
+            known_views=set(self._detectors),
+            now=self._now(),
+        )
+
+    async def _patiently(self, fn: Callable[Concatenate[Tables, P], R], *args: P.args, **kw: P.kwargs) -> R:
+        """``Database.write``, tried again while another program holds the store."""
+        left = LOCKED_TRIES
+        while True:
+            try:
+                return await self._database.write(fn, *args, **kw)
+            except StoreLockedError as error:
+                left -= 1
+                if not left:
+                    raise
+                metrics.store_retries_total.inc()
+                log.warning("store_locked", problem=str(error))
+
+    async def _refresh(self) -> None:
+        """Bring the detectors into line with the live sets; a new one is rebuilt from the store, silently."""
+        live = await self._database.read(access.live_views, self._now())
+        for key in set(self._detectors) - set(live):
+            del self._detectors[key]
+        for key, view in live.items():
+            if key in self._detectors:
+                continue
+            detector = self._make_detector(view)
+            history = await self._database.read(posts.history, self._now() - REBUILT_FROM)
+            # On a thread: a day's candidates take seconds, and deliveries and commands go on meanwhile.
+            alerts = await asyncio.to_thread(_fed, detector, history)
+            await self._patiently(recording.record_silently, view, alerts, self._now())
+            for alert in await self._database.read(events.latest_of_all, key):
+                detector.adopt(alert)
+            self._detectors[key] = detector
+            log.info("view_ready", view=key, alerts=len(alerts))
+        metrics.views_live.set(len(self._detectors))
+        wanted = await self._database.read(access.count_views, self._now())
+        if wanted > len(live):
+            log.error(
+                "views_over_limit",
+                problem=f"{wanted} provider sets, {len(live)} can be live: organisations with the others get nothing",
+                remedy="give organisations the same providers where you can",
+            )
+
+
+def _fed(detector: Detector, history: Sequence[Candidate | Deleted]) -> list[Alert]:
+    """Everything that the detector raises over this history."""
+    alerts: list[Alert] = []
+    for step in history:
+        alerts += detector.add(step) if isinstance(step, Candidate) else detector.delete(*step)
+    return alerts

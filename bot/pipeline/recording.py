@@ -1,0 +1,62 @@
+"""ONE transaction per batch: candidate posts, events, alert revisions, deliveries and the cursors they came with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bot.domain.access import ProviderSet
+from bot.domain.alert import Alert
+from bot.domain.post import Candidate, Deletion, Gap
+from bot.pipeline import routing
+from bot.store import access, events, posts, sources
+from bot.store.database import Tables
+
+
+@dataclass(slots=True, kw_only=True)
+class Recorded:
+    """``missing``: live provider sets without a detector; then nothing was stored and the batch must come again."""
+
+    missing: set[str] = field(default_factory=set)
+    alerts: list[tuple[ProviderSet, Alert]] = field(default_factory=list)
+    queued: int = 0
+
+
+def record(
+    db: Tables,
+    *,
+    steps: Sequence[Candidate | tuple[Deletion, datetime]],
+    raised: Sequence[tuple[ProviderSet, Sequence[Alert]]],
+    cursors: Mapping[str, str],
+    gaps: Sequence[tuple[str, Gap]],
+    known_views: set[str],
+    now: datetime,
+) -> Recorded:
+    """Store a batch and queue its deliveries, unless a live provider set has no detector yet."""
+    missing = set(access.live_views(db, now)) - known_views
+    if missing:
+        return Recorded(missing=missing)
+    recorded = Recorded()
+    last_seq = posts.next_seq(db) - 1
+    for step in steps:
+        if isinstance(step, Candidate):
+            posts.add(db, step)
+            last_seq = step.seq
+        else:
+            for key in posts.delete(db, step[0], after_seq=last_seq, stream_at=step[1]):
+                recorded.queued += routing.retract_orphans(db, key, now)
+    for view, alerts in raised:
+        for alert in alerts:
+            if events.record(db, view, alert, now):
+                recorded.alerts.append((view, alert))
+                recorded.queued += routing.route(db, view, alert, now)
+    for source, gap in gaps:
+        sources.add_gap(db, source, gap, now)
+    for source, cursor in cursors.items():
+        sources.save_cursor(db, source, cursor, now)
+    return recorded
+
+
+def record_silently(db: Tables, view: ProviderSet, alerts: Sequence[Alert], now: datetime) -> None:
+    """What a rebuilt detector says about the past: stored for this View, delivered to nobody."""
+    for alert in alerts:
+        events.record(db, view, alert, now)
