@@ -114,7 +114,14 @@ async def run(settings: Config, *, stream: TextIO = sys.stdout) -> None:
                 now=now,
                 on_change=service.wake,
             )
-            service.use(await stack.enter_async_context(_platforms(settings, desk, stream)))
+            notifiers = await stack.enter_async_context(_platforms(settings, desk, stream))
+            service.use(notifiers)
+            for platform in await database.read(directory.platforms) - set(notifiers):
+                log.warning(
+                    "platform_without_token",
+                    problem=f"there are channels on {platform} and no token for it: what is for them waits",
+                    remedy=f"put the token into [{platform}] of config.toml",
+                )
             cursors = await database.read(sources.cursors)
             await service.run(ingested, cursors, settings.web)
 

@@ -92,6 +92,11 @@ def lost(db: Database, channel: str) -> str | None:
     return found["lost"] if found else None
 
 
+def platforms(db: Database) -> set[str]:
+    """Those that have channels."""
+    return {found["platform"] for found in rows(db, "SELECT DISTINCT platform FROM channels")}
+
+
 def has_channel(db: Database, channel: str) -> bool:
     return row(db, "SELECT 1 FROM channels WHERE channel = ?", [channel]) is not None
 
