@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from bot.domain import access as rules
 from bot.domain import alert as alerts
 from bot.domain import channel as channels
-from bot.domain import errors, subscription
+from bot.domain import errors, subscription, times
 from bot.domain.access import Capability, Grant, Organisation, OrganisationState, Policy
 from bot.domain.alert import Alert
 from bot.domain.channel import Channel
@@ -220,6 +220,16 @@ def look_back(
         line = visible_line(policy, org, view, alert, at, capability)
         if line is not None:
             lines.append(line)
+    return lines
+
+
+def export(db: Tables, actor: Actor, at: datetime, name: str, since: datetime | None) -> list[dict[str, Any]]:
+    """``look_back`` with the capability ``export``; who took how much out stands in the audit."""
+    lines = look_back(db, at, name, Capability.EXPORT, since, "")
+    _audit(
+        db, actor, at, "export", directory.organisation(db, name).org,
+        effect={"alerts": len(lines), "since": since and times.to_text(since)},
+    )  # fmt: skip
     return lines
 
 

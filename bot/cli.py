@@ -479,9 +479,7 @@ def deliveries_list(shell: Shell, state: str | None, org: str | None, as_json: b
 @click.pass_obj
 def events(shell: Shell, org: str, search: str, since: datetime | None, as_json: bool) -> None:
     """That organisation's Alert lines; needs the capability history."""
-    found = shell.run(
-        lambda context: commands.look_back(context, org, Capability.HISTORY, since, search), read_only=True
-    )
+    found = shell.run(lambda context: commands.look_back(context, org, since, search), read_only=True)
     show(found, as_json)
 
 
@@ -492,7 +490,7 @@ def events(shell: Shell, org: str, search: str, since: datetime | None, as_json:
 @click.pass_obj
 def export(shell: Shell, org: str, since: datetime, as_json: bool) -> None:  # noqa: ARG001 (JSON in any case)
     """That organisation's Alert lines as JSON lines; needs the capability export."""
-    show(shell.run(lambda context: commands.look_back(context, org, Capability.EXPORT, since, "")), as_json=True)
+    show(shell.run(lambda context: commands.export(context, org, since)), as_json=True)
 
 
 @main.command()

@@ -174,11 +174,17 @@ async def reinstate(context: Context, revocation: str, reason: str) -> Answer:
     return Answer(text=f"revocation {revocation} is lifted; what was withheld stays withheld", data=done)
 
 
-async def look_back(context: Context, name: str, capability: Capability, since: datetime | None, search: str) -> Answer:
-    """An organisation's Alert lines; needs ``history`` or ``export``. What it may not have is left out."""
-    found = await context.database.read(admin.look_back, context.now(), name, capability, since, search)
+async def look_back(context: Context, name: str, since: datetime | None, search: str) -> Answer:
+    """An organisation's Alert lines; needs ``history``. What it may not have is left out."""
+    found = await context.database.read(admin.look_back, context.now(), name, Capability.HISTORY, since, search)
     text = "\n".join(printing.alert(line) for line in found)
     return Answer(text=text or "no alert in that time", data=found)
+
+
+async def export(context: Context, name: str, since: datetime) -> Answer:
+    """An organisation's Alert lines; needs ``export``, and is audited."""
+    found = await context.database.write(lambda db: admin.export(db, context.actor, context.now(), name, since))
+    return Answer(text="\n".join(printing.alert(line) for line in found), data=found)
 
 
 async def explain(context: Context, what: str, name: str) -> Answer:

@@ -12,7 +12,7 @@ from bot.domain.alert import Kind, event_id
 from bot.domain.delivery import Act
 from bot.domain.post import Deletion
 from bot.pipeline import explaining
-from bot.store import directory
+from bot.store import audit, directory
 from tests.factories import make_alert
 from tests.worlds import World
 
@@ -135,3 +135,12 @@ def test_an_edit_that_waited_still_brings_the_message_up_to_date(world):
     world.record(alert("bluesky|1", revision=2, kind=Kind.UPDATE))
     world.now += timedelta(hours=25)
     assert [s.act for s in world.deliver_all()] == [Act.EDIT]
+
+
+def test_an_export_is_audited_with_how_much_was_taken(world):
+    stands(world)
+    world.grant(org="Acme", capabilities=["alerts", "export"])
+    taken = world.act(admin.export, "Acme", None)
+    entry = world.write(lambda db: list(audit.entries(db)))[-1]
+    assert (entry.action, entry.effect["alerts"]) == ("export", 1)
+    assert len(taken) == 1
