@@ -1,4 +1,4 @@
-"""`python -m classifiers train | evaluate | export | card`: the model's life, from data to card."""
+"""`python -m classifiers train | folds | export | evaluate | card | …`: the model's life, from data to card."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from classifiers import encoder
+from classifiers import encoder, folds
 from classifiers.api import ModelError
 
+PARTS = ("unseen", "variants", "quantisation", "recipe", "encoders", "shipped")
+"""What `evaluate` measures, in the order of its report."""
 _EXTRA = "this needs the extra `train`: pip install 'tocsin[train]'"
 
 
@@ -43,22 +45,41 @@ def _run(options: argparse.Namespace) -> int:
                 steps=options.steps,
                 limit=options.limit,
                 seed=options.seed,
+                rate=options.rate,
+                replace=options.replace,
+                places_repeats=options.places,
                 threads=options.threads,
             )
-            _say(train.train(options.shared, options.out, plan))
-        case "export":
-            from classifiers import export
+            _say(train.train(options.shared, options.out, plan, options.start))
+        case "folds":
+            from classifiers.evaluation import unseen
 
+            for group in options.groups:
+                _say(unseen.train_group(options.shared, options.cache, group, threads=options.threads))
+        case "export":
             if not (options.run / "network.pt").is_file():
                 raise ModelError(f"there are no trained weights in {options.run}; run: python -m classifiers train")
-            _say(export.export(options.run, options.shared, options.out, threads=options.threads))
-        case "evaluate":
-            model = encoder.load(options.model, threads=options.threads)
-            from classifiers import evaluate
+            from classifiers import export
+            from classifiers.evaluation import unseen
 
-            figures = evaluate.evaluate(model, options.shared, background=options.background)
-            evaluate.write(figures, options.out or options.model)
-            _say(json.dumps(figures) if options.json else evaluate.markdown(figures))
+            fitted = unseen.calibrate(options.shared, options.cache, threads=options.threads)
+            _say(export.export(options.run, options.shared, options.out, fitted=fitted, threads=options.threads))
+        case "evaluate":
+            from classifiers.evaluation import measuring, report
+
+            out = options.out or options.model
+            for part in options.parts:
+                report.write(out, part, measuring.measure(part, options, out))
+            _say(json.dumps(report.read(out)) if options.json else report.markdown(report.read(out)))
+        case "runtimes":
+            from classifiers import runtimes
+
+            figures = runtimes.compare(options.run, options.shared, texts=options.texts, threads=options.threads)
+            _say(json.dumps(figures) if options.json else runtimes.markdown(figures))
+        case "soak":
+            from classifiers import soak
+
+            _say(json.dumps(soak.soak(encoder.load(threads=options.threads), options.posts)))
         case "card":
             from classifiers import card
 
@@ -75,14 +96,21 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     shared = Path("../shared")
     build = Path("build/classifier")
+    cache = Path.home() / ".cache" / "tocsin" / "folds"
 
     def command(name: str, about: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=about, description=about)
         added.add_argument("--threads", type=int, default=2, help="threads to compute with (default 2)")
-        if name != "card":
+        if name not in ("card", "soak"):
             added.add_argument(
                 "--shared", type=Path, default=shared, help="folder that holds data/ (default ../shared)"
             )
+        if name in ("folds", "export", "evaluate"):
+            added.add_argument("--cache", type=Path, default=cache, help=f"the fold models' folder (default {cache})")
+        if name in ("export", "evaluate", "runtimes"):
+            added.add_argument("--run", type=Path, default=build, help=f"what train wrote (default {build})")
+        if name in ("evaluate", "runtimes"):
+            added.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
         return added
 
     train = command("train", "fine-tune on the permitted data; a stopped run goes on from its checkpoint")
@@ -91,14 +119,23 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--steps", type=int, default=None, help="stop after so many steps in all")
     train.add_argument("--limit", type=int, default=None, help="train on about so many rows only")
     train.add_argument("--seed", type=int, default=1)
-    export = command("export", "turn trained weights into the folder that is shipped")
-    export.add_argument("--run", type=Path, default=build, help=f"what train wrote (default {build})")
+    train.add_argument("--rate", type=float, default=1e-4, help="peak learning rate of the encoder")
+    train.add_argument("--replace", type=float, default=0.55, help="how often places and names are replaced")
+    train.add_argument("--places", type=int, default=1, help="how often a text with marked places comes in an epoch")
+    train.add_argument("--start", type=Path, default=None, help="go on from what another run wrote")
+    fold = command("folds", "train the models that each leave out one group of events; those in the cache are kept")
+    fold.add_argument("--groups", type=int, nargs="*", default=range(folds.COUNT), choices=range(folds.COUNT))
+    export = command("export", "turn trained weights into the folder that is shipped, calibrated on the fold models")
     export.add_argument("--out", type=Path, default=encoder.MODEL, help="the model's folder (default: in the package)")
-    evaluate = command("evaluate", "measure the model on what it never saw")
+    evaluate = command("evaluate", "measure on unseen events, beside baselines, and on sets never trained on")
+    evaluate.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)} (default all)")
     evaluate.add_argument("--model", type=Path, default=encoder.MODEL)
     evaluate.add_argument("--out", type=Path, default=None, help="where the figures go (default: the model's folder)")
     evaluate.add_argument("--background", type=int, default=20_000, help="how many ordinary posts to classify")
-    evaluate.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
+    runtimes = command("runtimes", "compare inference runtimes on one network in one run")
+    runtimes.add_argument("--texts", type=int, default=1_000)
+    soak = command("soak", "classify a stream of generated posts and watch the memory")
+    soak.add_argument("--posts", type=int, default=1_000_000)
     card = command("card", "write the model card")
     card.add_argument("--model", type=Path, default=encoder.MODEL)
     return parser

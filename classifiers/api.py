@@ -6,7 +6,7 @@ A leaf: standard library and numpy only. The model itself is loaded by `classifi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -45,12 +45,18 @@ class PlaceSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classification:
-    """The model's answer about one text. `categories` holds every category, in the contract's order."""
+    """The model's answer about one text. `categories` holds every category, in the contract's order.
+
+    `report` is the probability that the text reports something real, specific and current, whatever it is; `sources`
+    are the probabilities of who speaks (`rows.SOURCES`). A model without these heads says None and nothing.
+    """
 
     categories: dict[str, float]
     places: tuple[PlaceSpan, ...]
     embedding: Embedding
     model: str
+    report: float | None = None
+    sources: dict[str, float] = field(default_factory=dict)
 
     @property
     def top(self) -> tuple[str, float]:

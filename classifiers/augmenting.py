@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from classifiers.data import Row
+from classifiers.rows import Row
 
 _TOKEN = re.compile(r"#?[^\W\d_][\w'’]+")
 _RETWEET = re.compile(r"^(?:RT @\w+:? ?)+")
@@ -61,17 +61,29 @@ def event_names(rows: Sequence[Row]) -> dict[str, frozenset[str]]:
 class Augmenter:
     """Replaces places and event names, drops hashtags and repost prefixes, each with the probability that it names."""
 
-    REPLACE = 0.55
     DROP_HASHTAG = 0.3
     STRIP_REPOST = 0.7
+    LOWER = 0.12
+    UPPER = 0.04
 
-    def __init__(self, names: dict[str, frozenset[str]], places: Sequence[str]) -> None:
+    def __init__(
+        self, names: dict[str, frozenset[str]], places: Sequence[str], *, replace: float = 0.55, mask: bool = True
+    ) -> None:
+        self._replace = replace
+        self._mask = mask
         self._names = names
         self._places = places
         self._known = frozenset(place.lower() for place in places if len(place) > 4 and " " not in place)
 
     def apply(self, row: Row, draw: random.Random) -> tuple[str, tuple[tuple[int, int], ...] | None]:
         """A new text and, where the row has them, its place spans moved along."""
+        text, spans = self._masked(row, draw) if self._mask else (row.text, row.spans)
+        chance = draw.random()
+        # Some letters change the length of a text with their case: those texts stay as they are.
+        other = text.lower() if chance < self.LOWER else text.upper() if chance < self.LOWER + self.UPPER else text
+        return (other if len(other) == len(text) else text), spans
+
+    def _masked(self, row: Row, draw: random.Random) -> tuple[str, tuple[tuple[int, int], ...] | None]:
         if row.spans:
             return self._replace_spans(row, row.spans, draw)
         text = row.text
@@ -80,7 +92,7 @@ class Augmenter:
         if draw.random() < self.STRIP_REPOST:
             text = _RETWEET.sub("", text)
         names = self._names.get(row.event, frozenset())
-        replace = draw.random() < self.REPLACE
+        replace = draw.random() < self._replace
         drop = draw.random() < self.DROP_HASHTAG
         stand_in: dict[str, str] = {}
 
@@ -95,14 +107,14 @@ class Augmenter:
 
         if row.positive or names:
             text = _TOKEN.sub(changed, text)
-        if row.dataset == "own":
+        if row.dataset == "own" and not row.spans:
             text = _roughen(text, draw)
         return text, row.spans
 
     def _replace_spans(
         self, row: Row, spans: tuple[tuple[int, int], ...], draw: random.Random
     ) -> tuple[str, tuple[tuple[int, int], ...]]:
-        if draw.random() >= self.REPLACE:
+        if draw.random() >= self._replace:
             return row.text, spans
         stand_in: dict[str, str] = {}
         pieces: list[str] = []

@@ -1,7 +1,7 @@
 """The shipped model at run time: tokenizer, ONNX Runtime session, calibration, screen. No torch, no network.
 
-`load()` checks every file against the manifest's hashes before it is used. The graph has three outputs: category
-logits, place tags, embedding (export.py writes it).
+`load()` checks every file against the manifest's hashes before it is used. The graph takes token ids, a mask and the
+tokens' cases, and its outputs are those of `network.Answer`, by name (export.py writes it).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from classifiers.api import EMBEDDING_SIZE, Classification, Embedding, ModelError, PlaceSpan
 from classifiers.calibration import Calibration
-from classifiers.normalising import normalise
+from classifiers.normalising import case_of, normalise
+from classifiers.rows import SOURCES
 from classifiers.screen import Screen
 from classifiers.taxonomy import CATEGORIES
 
@@ -30,30 +31,58 @@ GRAPH = "model.onnx"
 TOKENIZER = "tokenizer.json"
 SCREEN = "screen.npz"
 
+OUTPUTS = ("category_logits", "topic_logits", "report_logit", "source_logits", "tag_logits", "sentence_embedding")
 CHUNK = 16
-"""Texts that a thread takes at once."""
+"""Texts that a thread takes at once, at most."""
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """The graph's answer before calibration: logits (texts, 20), places per text, embeddings (texts, 384)."""
+    """The graph's answer before calibration, one row a text: category and topic logits (texts, 20), report logits
+    (texts), source logits (texts, 4), places, embeddings (texts, 384)."""
 
     logits: Floats
+    topics: Floats
+    reports: Floats
+    sources: Floats
     places: list[tuple[PlaceSpan, ...]]
     embeddings: Floats
 
+    @classmethod
+    def empty(cls, texts: int) -> Raw:
+        """To be filled."""
+
+        def floats(*shape: int) -> Floats:
+            return np.empty((texts, *shape), dtype=np.float32)
+
+        return cls(
+            logits=floats(len(CATEGORIES)),
+            topics=floats(len(CATEGORIES)),
+            reports=floats(),
+            sources=floats(len(SOURCES)),
+            places=[()] * texts,
+            embeddings=floats(EMBEDDING_SIZE),
+        )
+
 
 def load(path: Path | None = None, *, threads: int = 2) -> Encoder:
-    """The model in the folder `path`, or the shipped one. Raises ModelError where it is missing or not what it says."""
+    """The model in the folder `path`, or the shipped one. Raises ModelError where it is missing or not what it says.
+
+    From here on numpy's BLAS has one thread in this process.
+    """
     folder = path or MODEL
     manifest = verified_manifest(folder)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     import onnxruntime
+    import threadpoolctl
     from transformers import PreTrainedTokenizerFast
 
+    # The threads of numpy's BLAS wait in a busy loop for the screen's next product and take the transformer's cores:
+    # with them the whole path is slower by two fifths.
+    threadpoolctl.threadpool_limits(1, user_api="blas")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -116,8 +145,8 @@ class Encoder:
         self._screen = screen
         self._threads = threads
         self._tokenizer = tokenizer
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(manifest["max_tokens"])
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(manifest["max_tokens"])
 
     def screen(self, texts: Sequence[str]) -> list[bool]:
         """For each text: is it worth the transformer?"""
@@ -127,70 +156,89 @@ class Encoder:
         """Answers in the order of the texts; any number of texts, any text (only its first 64 tokens count)."""
         raw = self.raw(texts)
         probabilities = self.calibration.probabilities(raw.logits.astype(np.float64))
+        reports = 1.0 / (1.0 + np.exp(-raw.reports.astype(np.float64)))
+        sources = np.exp(raw.sources - raw.sources.max(axis=1, keepdims=True)).astype(np.float64)
+        sources /= sources.sum(axis=1, keepdims=True)
         return [
             Classification(
                 categories=dict(zip(CATEGORIES, row.tolist(), strict=True)),
                 places=raw.places[at],
                 embedding=raw.embeddings[at],
                 model=self.version,
+                report=float(reports[at]),
+                sources=dict(zip(SOURCES, sources[at].tolist(), strict=True)),
             )
             for at, row in enumerate(probabilities)
         ]
 
     def raw(self, texts: Sequence[str]) -> Raw:
-        """Logits, places and embeddings, uncalibrated: for `classify`, `export` and `evaluate`."""
-        raw = Raw(
-            np.empty((len(texts), len(CATEGORIES)), dtype=np.float32),
-            [()] * len(texts),
-            np.empty((len(texts), EMBEDDING_SIZE), dtype=np.float32),
-        )
-        encodings = self._tokenizer.encode_batch_fast([normalise(text) for text in texts])
+        """The graph's answers, uncalibrated: for `classify`, `export` and `evaluate`."""
+        raw = Raw.empty(len(texts))
+        encodings = self._tokenizer.encode_batch([normalise(text) for text in texts])
 
         def answer(numbers: range) -> None:
             for number in numbers:
-                self._answer(number, texts[number], encodings[number].ids, raw)
+                self._answer(number, texts[number], encodings[number], raw)
 
-        chunks = [range(start, min(start + CHUNK, len(texts))) for start in range(0, len(texts), CHUNK)]
+        size = max(1, min(CHUNK, -(-len(texts) // self._threads)))  # so that the last thread is not left with the rest
+        chunks = [range(start, min(start + size, len(texts))) for start in range(0, len(texts), size)]
         with ThreadPoolExecutor(self._threads, thread_name_prefix="encoder") as threads:
             for _ in threads.map(answer, chunks):
                 pass
         return raw
 
-    def _answer(self, number: int, text: str, tokens: list[int], raw: Raw) -> None:
-        ids = np.array([tokens], dtype=np.int64)
-        logits, tags, embeddings = self._session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-        raw.logits[number] = logits[0] if len(tokens) > 2 else _NOTHING_SAID
+    def _answer(self, number: int, text: str, encoding: Any, raw: Raw) -> None:
+        ids = np.array([encoding.ids], dtype=np.int64)
+        cases = np.array([case_of(text, encoding.offsets)], dtype=np.int64)
+        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "case_ids": cases}
+        logits, topics, reports, sources, tags, embeddings = self._session.run(OUTPUTS, feed)
+        silent = len(encoding.ids) <= 2
+        raw.logits[number] = _NOTHING_SAID if silent else logits[0]
+        raw.topics[number] = _NOTHING_SAID if silent else topics[0]
+        raw.reports[number] = _NOTHING_SAID if silent else reports[0]
+        raw.sources[number] = sources[0]
         raw.embeddings[number] = _unit(embeddings[0])
-        found = tags[0].argmax(axis=1)
-        if found.any():
-            raw.places[number] = _places(text, self._tokenizer, found)
+        raw.places[number] = _places(text, encoding, tags[0])
 
 
 _NOTHING_SAID = np.float32(-20.0)
-"""The logit of every category for a text without a single token."""
+"""The logit of everything for a text without a single token."""
 
 
 def _unit(vector: Floats) -> Embedding:
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), dtype=np.float32)
 
 
-def _places(text: str, tokenizer: Any, tags: npt.NDArray[np.int64]) -> tuple[PlaceSpan, ...]:
-    """Spans of words whose first piece is tagged; a word is whole or not at all. Offsets are computed only here."""
-    encoding = tokenizer.encode(normalise(text))
+def _places(text: str, encoding: Any, logits: Floats) -> tuple[PlaceSpan, ...]:
+    """Spans of whole words; `logits` (tokens, 3) are of `network.TAGS`.
+
+    A word is in a place when its pieces think so on average; its first piece says whether another place begins, which
+    it does at every hashtag.
+    """
+    outside = _outside(logits)
+    words: dict[int, list[int]] = {}
+    for at, word in enumerate(encoding.word_ids):
+        if word is not None:
+            words.setdefault(word, []).append(at)
     spans: list[list[int]] = []
-    words: dict[int, tuple[int, int, int]] = {}
-    for tag, word, (start, end) in zip(tags.tolist(), encoding.word_ids, encoding.offsets, strict=True):
-        if word is None:
+    inside = False
+    for pieces in words.values():
+        start, end = encoding.offsets[pieces[0]][0], encoding.offsets[pieces[-1]][1]
+        continues = logits[pieces[0], 2] > logits[pieces[0], 1]
+        if outside[pieces].mean() > 0.5:
+            inside = False
             continue
-        first_tag, first_start, _ = words.get(word, (tag, start, end))
-        words[word] = (first_tag, first_start, end)
-    previous = 0
-    for tag, start, end in words.values():
-        if tag == 2 and previous and spans:
+        if inside and continues and "#" not in text[spans[-1][1] : start + 1]:
             spans[-1][1] = end
-        elif tag:
+        else:
             spans.append([start, end])
-        previous = tag
+        inside = True
     return tuple(
         PlaceSpan(text=text[start:end], start=start, end=end, type="LOC") for start, end in spans if end - start > 1
     )
+
+
+def _outside(logits: Floats) -> Floats:
+    """The probability of the first of three tags, by rows."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers[:, 0] / powers.sum(axis=1))

