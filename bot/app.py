@@ -43,7 +43,7 @@ from bot.rehearsal import scenario
 from bot.store import access, directory, sources
 from bot.store.database import Database, ServiceLock, Tables
 from bot.web import server
-from classifiers import encoder
+from classifiers import encoder, foreign
 from classifiers.api import Classifier, ModelError
 from classifiers.batching import InferenceThread, gather_batch
 
@@ -62,9 +62,14 @@ def now() -> datetime:
 
 
 def load_classifier(settings: config.Model) -> Classifier:
-    """Raises UsageError where the model is missing or damaged."""
+    """Raises UsageError where the model is missing or damaged, or where what its backend needs is not there."""
     try:
-        return encoder.load(settings.path, threads=settings.threads)
+        match settings.backend:
+            case "onnx":
+                return encoder.load(settings.path, threads=settings.threads)
+            case "transformers":
+                folder, labels = cast(Path, settings.path), settings.labels or {}
+                return foreign.load(folder, labels, device=settings.device, threads=settings.threads)
     except ModelError as error:
         raise errors.UsageError(str(error)) from error
 

@@ -69,6 +69,10 @@ def _classified(
         result["places"] = [
             {"text": span.text, "start": span.start, "end": span.end, "type": span.type} for span in answer.places
         ]
+        if answer.report is not None:
+            result["report"] = round(answer.report, 4)
+        if answer.sources:
+            result["sources"] = {name: round(p, 4) for name, p in answer.sources.items()}
         yield number, result
 
 

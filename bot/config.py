@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bot.domain import access
 from bot.domain.errors import UsageError
+from classifiers.api import CATEGORIES
 
 
 class _Part(BaseModel):
@@ -32,8 +33,36 @@ class Store(_Part):
 
 
 class Model(_Part):
+    """``labels``: the other model's label → our category. A label that is left out counts for nothing."""
+
+    backend: Literal["onnx", "transformers"] = "onnx"
     path: Path | None = None
     threads: Annotated[int, Field(ge=1, le=64)] = 2
+    device: Literal["cpu", "cuda"] = "cpu"
+    labels: dict[str, str] | None = None
+
+    @field_validator("labels")
+    @classmethod
+    def _known_categories(cls, labels: dict[str, str] | None) -> dict[str, str] | None:
+        for label, category in (labels or {}).items():
+            if category not in CATEGORIES:
+                raise ValueError(f"{label!r} names {category!r}, which is not one of {', '.join(CATEGORIES)}")
+        return labels
+
+    @model_validator(mode="after")
+    def _whole_backend(self) -> Self:
+        if self.backend == "transformers":
+            if self.path is None:
+                raise ValueError('path is missing: the backend "transformers" needs the folder of a model')
+            if not self.labels:
+                raise ValueError(
+                    'labels are missing: the backend "transformers" needs to know which are our categories'
+                )
+        elif self.labels is not None:
+            raise ValueError('labels are for the backend "transformers"; leave them out, or set backend')
+        elif self.device != "cpu":
+            raise ValueError(f'the backend "onnx" runs on the CPU only; leave device = "{self.device}" out')
+        return self
 
 
 Secret = Annotated[SecretStr, AfterValidator(lambda secret: _checked_secret(secret))]

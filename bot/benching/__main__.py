@@ -1,18 +1,16 @@
-"""The child of ``whole.measure``: ``python -m bot.benching POSTS.jsonl THREADS [MODEL]``."""
+"""The child of ``whole.measure``: ``python -m bot.benching POSTS.jsonl MODEL``, the settings of [model] as JSON."""
 
 import asyncio
 import sys
-from pathlib import Path
 
 from bot import config, logs
 from bot.benching import whole
 
 
-def main(file: str, threads: str, model: str | None = None) -> None:
+def main(file: str, model: str) -> None:
     """Progress and then the result, as JSON lines on stdout."""
     logs.configure(level="warning")
-    settings = config.Model(path=None if model is None else Path(model), threads=int(threads))
-    whole.tell(asyncio.run(whole.run(file, settings)))
+    whole.tell(asyncio.run(whole.run(file, config.Model.model_validate_json(model))))
 
 
 if __name__ == "__main__":

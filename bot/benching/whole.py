@@ -29,9 +29,7 @@ def measure(settings: config.Model, count: int, advance: Callable[[int], None]) 
         file = Path(folder) / "posts.jsonl"
         with file.open("wb") as stream:
             stream.writelines(workload.to_lines(workload.posts(count)))
-        arguments = [sys.executable, "-m", "bot.benching", str(file), str(settings.threads)]
-        if settings.path is not None:
-            arguments.append(str(settings.path))
+        arguments = [sys.executable, "-m", "bot.benching", str(file), settings.model_dump_json()]
         path = os.pathsep.join(filter(None, [str(Path(bot.__file__).parent.parent), os.environ.get("PYTHONPATH")]))
         with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}) as child:  # noqa: S603
             try:

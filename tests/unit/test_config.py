@@ -64,6 +64,23 @@ def test_what_the_file_sets_is_read():
     assert settings.operator_named("cli:bob") is None
 
 
+def test_another_model_is_named_with_its_labels():
+    model = load(
+        """
+        [model]
+        backend = "transformers"
+        path = "models/quakes"
+        device = "cuda"
+        [model.labels]
+        LABEL_1 = "earthquake"
+        "flash flood" = "flood"
+        """
+    ).model
+    assert (model.path, model.device) == (Path("models/quakes"), "cuda")
+    assert model.labels == {"LABEL_1": "earthquake", "flash flood": "flood"}
+    assert config.Model.model_validate_json(model.model_dump_json()) == model
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -77,6 +94,14 @@ def test_what_the_file_sets_is_read():
         ("source = 5", "source: Input should be a valid list"),
         ('[logs]\nlevel = "loud"', "logs.level: Input should be 'debug', 'info', 'warning' or 'error'"),
         ("[model]\nthreads = 0", "model.threads: "),
+        ('[model]\nbackend = "torch"', "model.backend: Input should be 'onnx' or 'transformers'"),
+        ('[model]\nbackend = "transformers"', r"model: path is missing: .* needs the folder of a model"),
+        ('[model]\nbackend = "transformers"\npath = "x"', "model: labels are missing"),
+        ('[model]\nbackend = "transformers"\npath = "x"\nlabels = {}', "model: labels are missing"),
+        ('[model.labels]\nQ = "earthquak"', "model.labels: 'Q' names 'earthquak', which is not one of terror_attack, "),
+        ('[model.labels]\nQ = "earthquake"', 'model: labels are for the backend "transformers"'),
+        ('[model]\ndevice = "cuda"', 'model: the backend "onnx" runs on the CPU only'),
+        ('[model]\ndevice = "tpu"', "model.device: Input should be 'cpu' or 'cuda'"),
         ('[slack]\nbot_token = "x"', r"app_token \(xapp-…\) is missing"),
         ('[slack]\napp_token = "x"', r"bot_token \(xoxb-…\) is missing"),
         ('[discord]\ntoken = " "', "discord.token: is empty"),
