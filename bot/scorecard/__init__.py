@@ -1,0 +1,107 @@
+"""``python -m bot.scorecard``: detection measured on public replays in ordinary background, beside the alternatives.
+
+Each happening is judged by the fold model that never saw it, in background that this model was not trained on. Streams
+and the models' answers are kept in a cache, so a stopped run goes on. Needs the extra ``train`` and the shared folder.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bot.detection.places import Gazetteer
+from bot.detection.weights import Weights
+from bot.domain.errors import TocsinError
+from bot.scorecard import figures, report, runs, streams
+from bot.scorecard.answers import Answers
+from bot.scorecard.figures import Scored
+from bot.scorecard.streams import Replay, Stream
+from classifiers import encoder
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """``models``: the folder with the fold models; ``out`` gets scorecard.json, .md and .png."""
+
+    shared: Path
+    models: Path
+    cache: Path
+    out: Path
+
+
+def scorecard(
+    places: Places, gazetteer: Gazetteer, weights: Weights | None = None, *, threads: int = 2
+) -> dict[str, Any]:
+    """Run everything that the cache does not hold yet. Raises TocsinError, ModelError, DataError."""
+    from bot.scorecard import alternatives
+
+    replays = streams.replays(places.shared)
+    mixed = _mixed(places, replays)
+    answers = _answered(places, mixed, threads)
+    ours: list[Scored] = []
+    others: dict[str, list[Scored]] = {name: [] for name in ("first stories", "first stories, crisis words", "bursts")}
+    with _progress("streams", len(mixed)) as advance:
+        for stream in mixed:
+            judged = runs.judged(stream.posts, answers[stream.replay.group])
+            ours.append(figures.score(places.shared, stream, runs.detect(judged, gazetteer, weights or Weights())))
+            posts = list(runs.posts(stream.posts))
+            for name, alerts in (
+                ("first stories", alternatives.first_stories(posts)[1]),
+                ("first stories, crisis words", alternatives.first_stories(posts, crisis_words=True)[1]),
+                ("bursts", alternatives.bursts(posts)),
+            ):
+                others[name].append(figures.score(places.shared, stream, alerts))
+            advance(1)
+    result = {
+        "together": {"Tocsin": figures.together(ours)}
+        | {name: figures.together(some) for name, some in others.items()},
+        "streams": [report.row(each) for each in ours],
+        "false": [alert | {"stream": each.stream.name} for each in ours for alert in each.false],
+    }
+    places.out.mkdir(parents=True, exist_ok=True)
+    (places.out / "scorecard.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (places.out / "scorecard.md").write_text(report.markdown(result), encoding="utf-8")
+    return result
+
+
+def _mixed(places: Places, replays: Sequence[Replay]) -> list[Stream]:
+    # Each half of the background has every other replay: what is tuned on one half is scored on the other.
+    wanted = [(replay, number % len(streams.HALVES)) for number, replay in enumerate(replays)]
+    found = []
+    with _progress("mixing", len(wanted)) as advance:
+        for replay, half in wanted:
+            found.append(streams.mixed(places.shared, places.cache, replay, half))
+            advance(1)
+    return found
+
+
+def _answered(places: Places, mixed: Sequence[Stream], threads: int) -> dict[int, Answers]:
+    """By group: what its fold model says of every text of its streams."""
+    result = {}
+    for group in sorted({stream.replay.group for stream in mixed}):
+        folder = places.models / f"group-{group}" / "model"
+        if not (folder / encoder.MANIFEST).is_file():
+            raise TocsinError(f"there is no fold model in {folder}; run: python -m classifiers folds")
+        answers = Answers(places.cache, encoder.load(folder, threads=threads))
+        of_group = [stream for stream in mixed if stream.replay.group == group]
+        missing = answers.missing(post.text for stream in of_group for post in runs.posts(stream.posts))
+        with _progress(f"classifying, group {group}", len(missing)) as advance:
+            for done in answers.add(missing):
+                advance(done)
+        result[group] = answers
+    return result
+
+
+@contextmanager
+def _progress(name: str, total: int) -> Iterator[Advance]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(name, total=total)
+        yield lambda steps: progress.update(task, advance=steps)

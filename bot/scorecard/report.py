@@ -1,0 +1,74 @@
+"""The scorecard as Markdown."""
+
+from typing import Any
+
+from bot.scorecard.figures import Scored
+
+_BARS = (
+    ("detected", "replays detected", "≥ 90 %"),
+    ("independent_before_alert", "independent relevant posts up to the alert, median", "≤ 3"),
+    ("after_third_independent_s", "seconds after the third, median", "≤ 5"),
+    ("false_urgent", "false alerts at urgent or above", "0"),
+    ("false_per_50k", "false alerts per 50,000 background posts", "≤ 1"),
+    ("ahead_of_media", "before the first media post, where five posts precede it", "≥ 80 %"),
+    ("duplicates", "duplicate first alerts", "≤ 1"),
+    ("category", "category right", "≥ 90 %"),
+    ("country", "country right, where a place is named", "≥ 90 %"),
+    ("place_error_km", "place error, median km", "≤ 50"),
+    ("background", "background posts", ""),
+)
+_SHARES = frozenset({"detected", "ahead_of_media", "category", "country"})
+
+
+def row(scored: Scored) -> dict[str, Any]:
+    """One stream's figures, without its posts."""
+    card = scored.card
+    names = (
+        "detected", "independent_before_alert", "after_third_independent_s", "before_first_media_s", "category",
+        "category_correct", "place_error_km", "country_correct", "level_max", "duplicates", "headline",
+    )  # fmt: skip
+    return {"stream": scored.stream.name, "may_lead": scored.may_lead} | {name: card[name] for name in names}
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The bars over all streams, and a row for each stream."""
+    together = result["together"]
+    lines = [
+        "| | " + " | ".join(together) + " | bar |",
+        "| --- |" + " --: |" * (len(together) + 1),
+        *(
+            f"| {said} | " + " | ".join(_cell(name, part[name]) for part in together.values()) + f" | {bar} |"
+            for name, said, bar in _BARS
+        ),
+        "",
+        "| stream | independent posts | s after the third | before media, s | category | km | country | duplicates |",
+        "| --- | --: | --: | --: | --- | --: | --- | --: |",
+        *(_line(each) for each in result["streams"]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _cell(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.0%}" if name in _SHARES else f"{value:.4g}"
+
+
+def _line(each: dict[str, Any]) -> str:
+    if not each["detected"]:
+        return f"| {each['stream']} | not detected | | | | | | |"
+    right = {True: "right", False: "wrong", None: "–"}
+    values = (
+        each["stream"],
+        each["independent_before_alert"],
+        *(
+            "–" if each[name] is None else f"{each[name]:.0f}"
+            for name in ("after_third_independent_s", "before_first_media_s")
+        ),
+        f"{each['category']} ({right[each['category_correct']]})",
+        "–" if each["place_error_km"] is None else f"{each['place_error_km']:.0f}",
+        right[each["country_correct"]],
+        each["duplicates"],
+    )
+    return "| " + " | ".join(str(value) for value in values) + " |"

@@ -1,0 +1,133 @@
+"""The streams that detection is scored on: one replay each, mixed with one half of the ordinary background.
+
+The pool of group N holds no text that the fold model N was trained on, and one hard post in twenty; its halves are told
+apart by hash of the text. Mixing is done by ``tools/mix_stream.py`` of the shared folder.
+"""
+
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bot.domain.errors import TocsinError
+from classifiers import data, folds
+
+HALVES = (0, 1)
+RATE = 0.9
+"""Posts a second: what lasts seven hours without one coming twice."""
+BEFORE, AFTER = "1h", "6h"
+FAST_RATE, FAST_BEFORE, FAST_AFTER = 25, "2m", "14m"
+HARD_ONE_IN = 20
+
+_PREFERRED = ("t6_", "t26_", "idrisi_", "pheme_")
+_LABELLED = ("crisislex_t6", "crisislex_t26", "idrisi", "pheme_rumours")
+_POOL = "background/public.jsonl.gz"
+_HARD = "background/hard_public.jsonl.gz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """``group`` is the fold whose model never saw the happening."""
+
+    name: str
+    happening: str
+    group: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """Post lines in ``posts`` and what is true of them in ``truth``."""
+
+    replay: Replay
+    half: int
+    fast: bool
+    posts: Path
+    truth: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.replay.name}-{self.half}{'-fast' if self.fast else ''}"
+
+
+def replays(shared: Path) -> list[Replay]:
+    """Every labelled happening once, of the set that has most posts of it. Raises DataError."""
+    events = {
+        item["id"]: item["event"]
+        for name in _LABELLED
+        for item in data.read(shared, f"labelled/{name}.jsonl.gz", data.checksums(shared))
+        if folds.group_of(item["event"]) is not None
+    }
+    found: dict[str, Replay] = {}
+    folder = shared / "data" / "replay"
+    for prefix in _PREFERRED:
+        for path in sorted(folder.glob(f"{prefix}*.jsonl.gz")):
+            event = next((events[item["id"]] for item in _items(path) if item["id"] in events), None)
+            group = None if event is None else folds.group_of(event)
+            if event is None or group is None:
+                raise TocsinError(f"{path.name} is of no happening that classifiers/folds.json knows")
+            name = path.name.removesuffix(".jsonl.gz")
+            happening = folds.happening_of(event)
+            found.setdefault(happening, Replay(name=name, happening=happening, group=group, path=path))
+    return sorted(found.values(), key=lambda each: each.name)
+
+
+def pool(shared: Path, cache: Path, group: int, half: int) -> Path:
+    """The file with one half of the group's background; made where the cache has none. Raises DataError."""
+    path = cache / f"pool-{group}-{half}.jsonl"
+    if path.is_file():
+        return path
+    sums = data.checksums(shared)
+    trained = {row.text for row in data.load(shared, without=group).train}
+    ordinary = _half(data.read(shared, _POOL, sums), half, trained)
+    hard = _half(data.read(shared, _HARD, sums), half, trained)
+    hard.sort(key=lambda item: data.text_hash(item["text"]))
+    chosen = ordinary + hard[: len(ordinary) // (HARD_ONE_IN - 1)]
+    cache.mkdir(parents=True, exist_ok=True)
+    _write(path, chosen)
+    return path
+
+
+def mixed(shared: Path, cache: Path, replay: Replay, half: int, *, fast: bool = False) -> Stream:
+    """The replay in the background; made where the cache has none. Raises TocsinError, DataError."""
+    name = f"{replay.name}-{half}{'-fast' if fast else ''}"
+    posts, truth = cache / f"{name}.jsonl", cache / f"{name}.truth.json"
+    stream = Stream(replay=replay, half=half, fast=fast, posts=posts, truth=truth)
+    if truth.is_file():
+        return stream
+    rate, before, after = (FAST_RATE, FAST_BEFORE, FAST_AFTER) if fast else (RATE, BEFORE, AFTER)
+    command = [
+        sys.executable, str(shared / "tools" / "mix_stream.py"), "--replay", str(replay.path),
+        "--background", str(pool(shared, cache, replay.group, half)), "--rate", str(rate), "--no-repeat",
+        "--before", before, "--after", after, "--out", str(posts), "--truth-out", str(truth),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        truth.unlink(missing_ok=True)
+        raise TocsinError(f"mix_stream.py could not mix {name}: {done.stderr.strip()}")
+    return stream
+
+
+def _half(items: Iterable[dict[str, Any]], half: int, trained: set[str]) -> list[dict[str, Any]]:
+    return [
+        item
+        for item in items
+        if item["text"] not in trained and (data.text_hash(item["text"]) >> 2) % len(HALVES) == half
+    ]
+
+
+def _items(path: Path) -> Iterable[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+def _write(path: Path, items: Iterable[dict[str, Any]]) -> None:
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as file:
+        for item in items:
+            file.write(json.dumps(item, ensure_ascii=False) + "\n")
+    part.replace(path)
