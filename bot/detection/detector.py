@@ -12,6 +12,7 @@ from bot.detection import assessment, levels, members, places, revisions
 from bot.detection.clustering import Clusters, Match
 from bot.detection.clusters import Cluster
 from bot.detection.members import Member
+from bot.detection.rates import Rates
 from bot.detection.weights import Weights
 from bot.domain import alert as alerts
 from bot.domain.access import ProviderSet
@@ -27,6 +28,7 @@ class Detector:
         self._gazetteer = gazetteer
         self._weights = weights or Weights()
         self._clusters = Clusters(gazetteer, self._weights)
+        self._rates = Rates(self._weights)
         self._pending: dict[int, Cluster] = {}
         self._verdicts: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._now: datetime | None = None
@@ -45,6 +47,7 @@ class Detector:
             self._note(post.key, f"it was written more than {self._weights.oldest_post} before it came")
             return due
         member = members.member(candidate, self._gazetteer, stream_at=now)
+        self._rates.note(member.category, now)
         if member.official is not None and member.official.cancelled:
             return due + self._cancel(member, now)
         if member.denial:
@@ -228,7 +231,9 @@ class Detector:
         return self._revise(cluster, now)
 
     def _reaches(self, cluster: Cluster, now: datetime) -> bool:
-        return levels.enough(cluster, cluster.evidence(now), self._weights)
+        if not levels.enough(cluster, cluster.evidence(now), self._weights):
+            return False
+        return bool(cluster.officials or cluster.verified) or self._rates.chance(cluster, now) <= self._weights.chance
 
     def _raise(self, cluster: Cluster, now: datetime) -> list[Alert]:
         assessed = assessment.assess(cluster, now, self._gazetteer, self._weights)

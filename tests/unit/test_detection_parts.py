@@ -151,9 +151,9 @@ def test_a_sure_post_becomes_a_candidate_with_a_packed_embedding():
 
 
 def test_a_language_that_the_model_was_not_measured_in_needs_a_higher_probability() -> None:
-    assert candidates.refusal(make_post(langs=("es",)), classified(p=0.7)) is not None
-    assert candidates.refusal(make_post(langs=("es",)), classified(p=0.9)) is None
-    assert candidates.refusal(make_post(langs=("es", "en")), classified(p=0.7)) is None
+    assert candidates.refusal(make_post(langs=("pt",)), classified(p=0.7)) is not None
+    assert candidates.refusal(make_post(langs=("pt",)), classified(p=0.9)) is None
+    assert candidates.refusal(make_post(langs=("pt", "en")), classified(p=0.7)) is None
     assert candidates.refusal(make_post(langs=()), classified(p=0.7)) is None
 
 
