@@ -18,7 +18,11 @@ _EXTRA = "this needs the extra `train`: pip install 'tocsin[train]'"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 could not be done, 2 wrong usage."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(getattr(options, "parts", ())) - set(PARTS))
+    if unknown:
+        parser.error(f"evaluate: there is no part {', '.join(unknown)}; choose from {', '.join(PARTS)}")
     try:
         return _run(options)
     except ModuleNotFoundError as error:
@@ -100,7 +104,8 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, about: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=about, description=about)
-        added.add_argument("--threads", type=int, default=2, help="threads to compute with (default 2)")
+        if name != "card":
+            added.add_argument("--threads", type=int, default=2, help="threads to compute with (default 2)")
         if name not in ("card", "soak"):
             added.add_argument(
                 "--shared", type=Path, default=shared, help="folder that holds data/ (default ../shared)"

@@ -63,8 +63,8 @@ def text(manifest: dict[str, Any], figures: dict[str, Any], folder: Path) -> str
         "happening, not the event. The shared texts are not shipped. Made by these runs, each from the weights of the "
         "one before (`--start`):\n\n" + "\n".join(f"- `{command}`" for command in _commands(training)),
         "## How it was measured\n\n"
-        "The shipped model has learnt from every event, so it cannot be asked about unseen ones. Five models of the "
-        "same recipe with fewer steps each leave out one of five fixed groups of happenings "
+        "The shipped model has learnt from every event, so it cannot be asked about unseen ones. Five models, "
+        "each from one run like the first of those above, leave out one of five fixed groups of happenings "
         "(`classifiers/folds.json`), and every figure on unseen events is theirs; so are the calibration and the "
         "thresholds of the shipped model. Posts of the time-based test of IDRISI, the valid part of fin_tweets_topic, "
         f"one in five of cti_ann, one in {data.UNSEEN_POSTS} of all other posts and half of the background were not "
@@ -81,9 +81,9 @@ def text(manifest: dict[str, Any], figures: dict[str, Any], folder: Path) -> str
         + "\n"
         + "\n".join(f"- screen {name}: {value}" for name, value in screen.items()),
         "## Limits\n\n"
-        f"- No shared training row at all, only the project's own texts: {', '.join(NO_SHARED_DATA)}. "
+        f"- No shared event, only own texts and what posts of other events say: {', '.join(NO_SHARED_DATA)}. "
         "Their figures come from texts by the same authors and are optimistic.\n"
-        f"- One event: {', '.join(ONE_EVENT)}. On an unseen event they are measured zero-shot only.\n"
+        f"- One event: {', '.join(ONE_EVENT)}. On an unseen event they are measured with no other one in training.\n"
         f"- No event at all, measured on unseen posts of the same sets: {', '.join(NO_EVENT)}.\n"
         "- English first. The base model is English; what it does in Spanish, Italian, Portuguese, French and Arabic "
         "stands in the table by language. Other languages are not supported.\n"
@@ -106,7 +106,14 @@ def text(manifest: dict[str, Any], figures: dict[str, Any], folder: Path) -> str
 def _commands(training: dict[str, Any]) -> list[str]:
     """The runs of `train` that made the weights, first to last."""
     plan = training.get("plan", {})
-    options = {"epochs": "epochs", "steps": "steps", "seed": "seed", "rate": "rate", "replace": "replace"}
+    options = {
+        "epochs": "epochs",
+        "steps": "steps",
+        "limit": "limit",
+        "seed": "seed",
+        "rate": "rate",
+        "replace": "replace",
+    }
     given = [f"--{option} {plan[name]}" for option, name in options.items() if plan.get(name) is not None]
     given += [f"--places {plan['places_repeats']}"] if plan.get("places_repeats", 1) != 1 else []
     before = _commands(training["after"]) if "after" in training else []

@@ -30,6 +30,8 @@ MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
 TOKENIZER = "tokenizer.json"
 SCREEN = "screen.npz"
+FORMAT = 2
+"""Of the folder and its manifest: another one cannot be read."""
 
 OUTPUTS = ("category_logits", "topic_logits", "report_logit", "source_logits", "tag_logits", "sentence_embedding")
 CHUNK = 16
@@ -109,11 +111,11 @@ def verified_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         files: dict[str, str] = manifest["files"]
-        known = manifest["categories"] == list(CATEGORIES)
+        known = manifest["categories"] == list(CATEGORIES) and manifest["format"] == FORMAT
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is not a model's manifest; install tocsin again") from error
     if not known:
-        raise ModelError(f"the model in {folder} has other categories than this version of tocsin; export it again")
+        raise ModelError(f"the model in {folder} is of another version of tocsin; export it again")
     for name, digest in files.items():
         file = folder / name
         if not file.is_file():
@@ -174,11 +176,13 @@ class Encoder:
     def raw(self, texts: Sequence[str]) -> Raw:
         """The graph's answers, uncalibrated: for `classify`, `export` and `evaluate`."""
         raw = Raw.empty(len(texts))
-        encodings = self._tokenizer.encode_batch([normalise(text) for text in texts])
+        normalised = [normalise(text) for text in texts]
+        encodings = self._tokenizer.encode_batch(normalised)
 
         def answer(numbers: range) -> None:
             for number in numbers:
-                self._answer(number, texts[number], encodings[number], raw)
+                cases = case_of(normalised[number], encodings[number].offsets)
+                self._answer(number, texts[number], encodings[number], cases, raw)
 
         size = max(1, min(CHUNK, -(-len(texts) // self._threads)))  # so that the last thread is not left with the rest
         chunks = [range(start, min(start + size, len(texts))) for start in range(0, len(texts), size)]
@@ -187,10 +191,10 @@ class Encoder:
                 pass
         return raw
 
-    def _answer(self, number: int, text: str, encoding: Any, raw: Raw) -> None:
+    def _answer(self, number: int, text: str, encoding: Any, cases: Sequence[int], raw: Raw) -> None:
         ids = np.array([encoding.ids], dtype=np.int64)
-        cases = np.array([case_of(text, encoding.offsets)], dtype=np.int64)
-        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "case_ids": cases}
+        case_ids = np.array([cases], dtype=np.int64)
+        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "case_ids": case_ids}
         logits, topics, reports, sources, tags, embeddings = self._session.run(OUTPUTS, feed)
         silent = len(encoding.ids) <= 2
         raw.logits[number] = _NOTHING_SAID if silent else logits[0]

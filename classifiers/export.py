@@ -27,8 +27,6 @@ from classifiers.calibration import Calibration
 from classifiers.normalising import normalise
 from classifiers.taxonomy import CATEGORIES, VERSION
 
-_FORMAT = 2
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
@@ -42,17 +40,27 @@ class Fitted:
 
 
 def export(run: Path, shared: Path, out: Path, *, fitted: Fitted, screened: bool = True, threads: int = 2) -> Path:
-    """Build the model folder `out` from the training folder `run`. Raises DataError, ModelError, ParityError.
+    """Build the model folder `out` from the training folder `run`, all of it or nothing. Raises DataError, ModelError,
+    ParityError.
 
     Without `screened` the model lets every text pass its screen: a model that leaves out a group of events needs none
     that has seen them.
     """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as made:
+        _build(run, shared, Path(made), fitted=fitted, screened=screened, threads=threads)
+        out.mkdir(exist_ok=True)
+        for name in (encoder.GRAPH, encoder.TOKENIZER, encoder.SCREEN, encoder.MANIFEST):
+            (Path(made) / name).replace(out / name)
+    return out
+
+
+def _build(run: Path, shared: Path, out: Path, *, fitted: Fitted, screened: bool, threads: int) -> None:
     torch.set_num_threads(threads)
     training = json.loads((run / "training.json").read_text(encoding="utf-8"))
     model = network.Network(network.base_folder()).eval()
     model.load_state_dict(torch.load(run / "network.pt", weights_only=True, map_location="cpu"))
     corpus = data.load(shared, without=training["plan"]["group"])
-    out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run / "tokenizer" / "tokenizer.json", out / encoder.TOKENIZER)
     sample = [row.text for row in random.Random(1).sample(corpus.held_out, 256)]
     with tempfile.TemporaryDirectory() as scratch:
@@ -64,7 +72,7 @@ def export(run: Path, shared: Path, out: Path, *, fitted: Fitted, screened: bool
     # The screen imitates the finished model, so the folder is first completed with one that lets everything pass.
     screen.save_open(out / encoder.SCREEN)
     manifest: dict[str, Any] = {
-        "format": _FORMAT,
+        "format": encoder.FORMAT,
         "version": f"minilm-v{VERSION}-{encoder.sha256(out / encoder.GRAPH)[:8]}",
         "taxonomy": VERSION,
         "categories": list(CATEGORIES),
@@ -81,7 +89,6 @@ def export(run: Path, shared: Path, out: Path, *, fitted: Fitted, screened: bool
         manifest["screen"] = screening.train(fitted_model, corpus, out / encoder.SCREEN, more=more)
         _write_manifest(out, manifest)
     encoder.load(out, threads=threads)
-    return out
 
 
 def refit(folder: Path, fitted: Fitted) -> None:

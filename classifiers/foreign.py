@@ -51,6 +51,8 @@ def load(folder: Path, labels: Mapping[str, str], *, device: str = "cpu", thread
     scoring = _scoring(folder, network.config)
     columns = _columns(folder, network.config.id2label, labels)
     batch = 1 if tokenizer.pad_token is None else BATCH  # with nothing to pad with, one by one
+    if network.config.pad_token_id is None:
+        network.config.pad_token_id = tokenizer.pad_token_id  # some networks look for it there
     model = ForeignModel(
         version=f"{folder.resolve().name}-{_weights_hash(folder)[:8]}",
         network=network.to(device).eval(),
@@ -60,7 +62,7 @@ def load(folder: Path, labels: Mapping[str, str], *, device: str = "cpu", thread
         plan=Plan(device=device, batch=batch, tokens=_most_tokens(network.config, tokenizer)),
     )
     try:
-        answer = model.classify(["The ground shook."])[0]
+        answer = model.classify(["The ground shook.", "", "Smoke over the harbour, " * 20])[0]
     except Exception as error:  # whatever a strange model does here, it would do with every post
         raise ModelError(f"model {folder}: it cannot classify a text ({_first_line(error)}); use another") from error
     if not np.isfinite([*answer.categories.values(), *answer.embedding]).all():
@@ -143,7 +145,8 @@ class ForeignModel:
         order = sorted(range(len(texts)), key=lambda number: len(encoded["input_ids"][number]))
         for start in range(0, len(order), self._plan.batch):
             numbers = order[start : start + self._plan.batch]
-            rows = {name: [values[number] for number in numbers] for name, values in encoded.items()}
+            # A text without a single token, where the model adds none of its own, still has to be something.
+            rows = {name: [values[number] or [0] for number in numbers] for name, values in encoded.items()}
             inputs = self._padded(rows)
             with torch.inference_mode():
                 output = self._network(**inputs, output_hidden_states=True)
@@ -156,9 +159,7 @@ class ForeignModel:
         import torch
 
         if self._plan.batch == 1:
-            # A text without a single token, where the model adds none of its own, still has to be something.
-            filled = {name: [row or [0] for row in values] for name, values in rows.items()}
-            return {name: torch.tensor(values).to(self._plan.device) for name, values in filled.items()}
+            return {name: torch.tensor(values).to(self._plan.device) for name, values in rows.items()}
         return self._tokenizer.pad(rows, return_tensors="pt").to(self._plan.device)
 
 

@@ -30,7 +30,7 @@ LOOK_ALIKES = {
 _PLAIN = str.maketrans(
     {other: letter for letter, other in LOOK_ALIKES.items()} | dict(zip("ΑΒΕΗΙΚΜΟΡΤΧο", "ABEHIKMOPTXo", strict=True))
 )
-_MIXED_WORD = re.compile(r"\w*[^\W\x00-\x7f]\w*")
+_WORD = re.compile(r"\w+")
 
 
 def normalise(text: str) -> str:
@@ -43,7 +43,7 @@ def normalise(text: str) -> str:
     if not text.isascii():
         text = _SURROGATE.sub("\ufffd", text)
         text = "".join(map(_compatible, text))
-        text = _MIXED_WORD.sub(_undisguised, text)
+        text = _WORD.sub(_undisguised, text)
     return _BLANKED.sub(lambda match: " " * len(match[0]), text)
 
 
@@ -54,6 +54,8 @@ def _compatible(character: str) -> str:
 
 
 def _undisguised(match: re.Match[str]) -> str:
+    if match[0].isascii():
+        return match[0]
     plain = match[0].translate(_PLAIN)
     return plain if plain.isascii() else match[0]
 

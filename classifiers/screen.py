@@ -1,7 +1,8 @@
 """The cheap first stage: a small convolution over word vectors that imitates the transformer. numpy only.
 
 It answers one question — could the transformer call this a candidate? — in some ten to twenty microseconds a post, and
-its threshold keeps at least 99 % of what the transformer calls one on held-out posts (the manifest has the figures).
+its threshold keeps at least 99 % of what the transformer calls one on held-out posts of events and background together
+(the manifest has the figures; of the transformer's false candidates it keeps fewer).
 `screening` trains it. A word's vector comes from a table; a word that is not in it gets the mean of its letter groups.
 
 What it cannot judge it lets through: a text most of whose words are not in the table (another language, glued hashtags)

@@ -113,7 +113,7 @@ def fit(rows: Sequence[data.Row], hashes: dict[str, str], out: Path, plan: Plan,
         optimiser, lambda step: min((step + 1) / warm_up, max(0.02, (steps - step) / max(1, steps - warm_up)))
     )
     checkpoint = out / "checkpoint.pt"
-    fingerprint = _fingerprint(plan, hashes, steps)
+    fingerprint = _fingerprint(plan, hashes, steps, start)
     done = _resume(checkpoint, fingerprint, model, optimiser, schedule)
 
     model.train()
@@ -150,6 +150,16 @@ def fit(rows: Sequence[data.Row], hashes: dict[str, str], out: Path, plan: Plan,
     (out / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     checkpoint.unlink(missing_ok=True)
     return out / WEIGHTS
+
+
+def made_by(run: Path, plan: Plan) -> bool:
+    """Was the run made by this plan, but for what _MAY_CHANGE?"""
+    made = json.loads((run / RECORD).read_text(encoding="utf-8"))["plan"]
+    return all(
+        made.get(name, getattr(Plan(), name)) == value
+        for name, value in asdict(plan).items()
+        if name not in _MAY_CHANGE
+    )
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -335,10 +345,11 @@ def _step(model: Any, teacher: Any | None, batch: Batch, device: Any) -> dict[st
     return losses
 
 
-def _fingerprint(plan: Plan, hashes: dict[str, str], steps: int) -> str:
+def _fingerprint(plan: Plan, hashes: dict[str, str], steps: int, start: Path | None) -> str:
     # How a run is computed may change between two parts of it; what it learns from and for how long may not.
     settings = {name: value for name, value in asdict(plan).items() if name not in _MAY_CHANGE}
-    return hashlib.sha256(json.dumps([settings, hashes, steps], sort_keys=True).encode()).hexdigest()
+    began = None if start is None else hashlib.sha256((start / WEIGHTS).read_bytes()).hexdigest()
+    return hashlib.sha256(json.dumps([settings, hashes, steps, began], sort_keys=True).encode()).hexdigest()
 
 
 def _save(path: Path, fingerprint: str, step: int, model: Any, optimiser: Any, schedule: Any) -> None:

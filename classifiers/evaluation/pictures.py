@@ -64,10 +64,8 @@ def precision_recall(
     p: Floats,
     categories: Sequence[str],
     path: Path,
-    *,
-    thresholds: scoring.Thresholds | None = None,
 ) -> None:
-    """One small panel a category, against the rest; a dot where the threshold stands, a grey line at chance."""
+    """One small panel a category, against the rest; a grey line at chance."""
     ap = scoring.average_precision(gold, p, categories)
     wide = min(4, len(categories))
     high = -(-len(categories) // wide)
@@ -81,9 +79,6 @@ def precision_recall(
         found = scoring.category_cuts(gold, p, category)
         axes.axhline(found.n / max(1, len(gold)), color=_LINE, linewidth=1)
         axes.step([0.0, *found.recall], [1.0, *found.precision], where="pre", color=_BLUE, linewidth=1.4)
-        reached = np.flatnonzero(found.thresholds >= (thresholds or {}).get(category, np.inf))
-        if len(reached):
-            axes.plot(found.recall[reached[-1]], found.precision[reached[-1]], "o", color=_ORANGE, markersize=5)
         axes.set_title(f"{_readable(category)}   AP {ap[category]:.2f}", fontsize=9, color=_INK, loc="left")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         axes.tick_params(labelbottom=number + wide >= len(categories))

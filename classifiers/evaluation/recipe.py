@@ -6,6 +6,7 @@ shipped network, which never saw these sets, and learns the one question of the 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def kaggle(run: Path, shared: Path, cache: Path, *, threads: int) -> dict[str, A
     per_fold, said, gold = [], [], []
     for fold, test in enumerate(groups):
         rest = [row for number, group in enumerate(groups) if number != fold for row in group]
-        logits = _learnt(run, rest, test, cache / f"kaggle-{fold}", threads=threads)
+        logits = _learnt(run, rest, test, _place(cache, run, f"kaggle-{fold}"), threads=threads)
         per_fold.append(_yes(test, logits > 0).f1)
         said.extend((logits > 0).tolist())
         gold.extend(test)
@@ -38,7 +39,7 @@ def traffic(run: Path, shared: Path, cache: Path, *, threads: int) -> dict[str, 
     parts = sets.traffic(shared)
     rows = sorted(parts.train, key=lambda row: data.text_hash(row.text))[:MOST_TRAFFIC]
     both = [row for test in parts.tests.values() for row in test]
-    logits = _learnt(run, rows, both, cache / "traffic", threads=threads, epochs=1)
+    logits = _learnt(run, rows, both, _place(cache, run, "traffic"), threads=threads, epochs=1)
     result: dict[str, Any] = {"trained_on": len(rows)}
     at = 0
     for name, test in parts.tests.items():
@@ -46,6 +47,11 @@ def traffic(run: Path, shared: Path, cache: Path, *, threads: int) -> dict[str, 
         result[name] = {"n": len(test), "f1": score.f1, "precision": score.precision, "recall": score.recall}
         at += len(test)
     return result
+
+
+def _place(cache: Path, run: Path, name: str) -> Path:
+    """Kept for this run of the shipped network alone."""
+    return cache / f"{name}-{hashlib.sha256((run / train.RECORD).read_bytes()).hexdigest()[:8]}"
 
 
 def _learnt(
@@ -64,7 +70,7 @@ def _learnt(
         plan = train.Plan(epochs=epochs, rate=5e-5, mask=False, threads=threads)
         weights = out / train.WEIGHTS
         if not weights.is_file():
-            train.fit(taught, {"set": out.name, "start": (run / "training.json").read_text("utf-8")}, out, plan, run)
+            train.fit(taught, {"set": out.name}, out, plan, run)
         np.save(kept, train.answers(weights, [row.text for row in test], threads=threads).report_logit)
     return np.load(kept)
 

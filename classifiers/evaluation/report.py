@@ -90,7 +90,7 @@ def _unseen(part: Figures) -> str:
                 ),
             ],
         ),
-        "Zero-shot, apart: categories of one event, known to the fold by the project's own texts alone.\n",
+        "Apart: categories of one event, known to the fold by own texts and what posts of other events say.\n",
         table(
             ["category", "posts", "AP", "F1 at 0.5"],
             [[name, row["n"], row["ap"], row["f1"]] for name, row in part["zero_shot"].items()],
@@ -99,7 +99,7 @@ def _unseen(part: Figures) -> str:
         f"calibrated on the others: expected calibration error {reports['calibration_error']:.3f} "
         f"(each happening alike: {reports['calibration_error_each_happening_alike']:.3f}), report or not at p ≥ 0.5: "
         f"precision {reports['report_precision']:.2f}, recall {reports['report_recall']:.2f}, F1 "
-        f"{reports['report_f1']:.2f}; macro-F1 {100 * reports['macro_f1']:.1f} %. Error by category: "
+        f"{reports['report_f1']:.2f}; macro-F1 at 0.5 {100 * reports['macro_f1']:.1f} %. Error by category: "
         + ", ".join(f"{name} {value:.3f}" for name, value in reports["calibration_error_by_category"].items())
         + ".\n",
         "By language, unseen events, one label a post:\n",
@@ -208,7 +208,9 @@ def _shipped(part: Figures) -> str:
         f"- The whole classify path on {path['posts']} ordinary posts with reports among them, {path['candidates']} of "
         f"them candidates by the transformer: {path['posts_per_s']:.0f} posts/s (the screen alone "
         f"{path['screen_per_s']:.0f}, the transformer alone {path['transformer_per_s']:.0f}); the screen keeps "
-        f"{path['screen_recall']:.1%} of the candidates and passes {path['screen_passes']:.1%} of the stream.\n",
+        f"{path['screen_recall']:.1%} of the candidates, nearly all of them false ones, and passes "
+        f"{path['screen_passes']:.1%} of the stream; of {path['reports']} unseen reports that are candidates it keeps "
+        f"{path['screen_recall_of_reports']:.1%}.\n",
         "Own held-out texts (same authors as the trained ones, hence optimistic); "
         f"{own['none']['candidates']} of {own['none']['n']} hard negatives are candidates:\n",
         table(

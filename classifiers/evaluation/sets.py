@@ -19,17 +19,9 @@ from typing import Any, Literal
 from classifiers import data
 
 FOLDS = 5
-LANGUAGES = ("es", "it", "pt", "fr", "ar", "ca")
 
 _NOISE = re.compile(r"(?:https?://|www\.)\S+|@\w+|^\s*rt\b|\brt(?=\s+@)")
 _PUNCTUATION = re.compile(r"[\W_]+")
-_BY_LANGUAGE: dict[str, frozenset[str]] = {
-    "crisislex_t26": frozenset({"es", "it", "pt", "fr"}),
-    "crisislex_t6": frozenset({"es", "it", "pt", "fr"}),
-    "idrisi": frozenset({"ar"}),
-    "storm_gloria": frozenset({"es", "ca"}),
-}
-"""File → the languages it is used for: in storm_gloria the guess of the others is too often wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,24 +39,6 @@ class Parts:
 
     train: list[Judged]
     tests: dict[str, list[Judged]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Topic:
-    """A financial post and its topic, 0–19, with the topic's name."""
-
-    text: str
-    topic: int
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finance:
-    """`leaked` counts the valid rows whose normalised text stands in train: they are not in `valid`."""
-
-    train: list[Topic]
-    valid: list[Topic]
-    leaked: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,35 +102,14 @@ def traffic(shared: Path) -> Parts:
     return Parts(train=[row for row in parts.train if normalised(row.text) not in tested], tests=parts.tests)
 
 
-def finance(shared: Path) -> Finance:
-    """Financial posts in 20 topics with the official parts, valid without what train holds too. Raises DataError."""
-    train: list[Topic] = []
-    valid: list[Topic] = []
-    for item in _read(shared, "fin_tweets_topic"):
-        labels = item["labels"]
-        row = Topic(text=html.unescape(item["text"]), topic=labels["label"], name=labels["label_name"])
-        (train if labels["split"] == "train" else valid).append(row)
-    seen = {normalised(row.text) for row in train}
-    clean = [row for row in valid if normalised(row.text) not in seen]
-    return Finance(train=train, valid=clean, leaked=len(valid) - len(clean))
-
-
 def case2021(shared: Path) -> list[Example]:
     """News snippets with a category of the taxonomy, for zero-shot figures; those without one left out."""
     return list(_examples(_read(shared, "case2021_task2")))
 
 
-def languages(shared: Path) -> dict[str, list[Example]]:
-    """Rows by language (LANGUAGES) with a known label. All but storm_gloria are also trained on in other folds.
-
-    The language is guessed from function words in all files but idrisi. Raises DataError.
-    """
-    result: dict[str, list[Example]] = {lang: [] for lang in LANGUAGES}
-    for name, wanted in _BY_LANGUAGE.items():
-        for example in _examples(_read(shared, name)):
-            if example.lang in wanted:
-                result[example.lang].append(example)
-    return result
+def storm_gloria(shared: Path) -> list[Example]:
+    """Posts of one storm in Spanish and Catalan, storm or none; of the other languages the guess is too often wrong."""
+    return [row for row in _examples(_read(shared, "storm_gloria")) if row.lang in ("es", "ca")]
 
 
 def spans(shared: Path) -> list[Marked]:

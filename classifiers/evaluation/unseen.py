@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classifiers import calibration, data, encoder, export, folds, train
+from classifiers.api import ModelError
 from classifiers.evaluation import scoring
 from classifiers.taxonomy import CATEGORIES
 
@@ -43,11 +44,9 @@ class Case:
     text: str
     gold: str
     report: bool | None
-    event: str
     happening: str
     group: int
     lang: str | None
-    dataset: str
 
     @property
     def reported(self) -> str | None:
@@ -78,11 +77,9 @@ def cases(shared: Path) -> list[Case]:
                     text=html.unescape(item["text"]),
                     gold=item["event_type"],
                     report=False if item["event_type"] == "none" else item["informative"],
-                    event=item["event"],
                     happening=folds.happening_of(item["event"]),
                     group=group,
                     lang=item["lang"],
-                    dataset=name,
                 )
             )
     return found
@@ -100,7 +97,7 @@ def folder(cache: Path, group: int, variant: str = "") -> Path:
 
 
 def fold_plan(group: int, *, threads: int, variant: str = "") -> train.Plan:
-    """How a fold model is trained: as the shipped one, for fewer steps."""
+    """How a fold model is trained: one run like the first of those that made the shipped one."""
     return train.Plan(
         epochs=1,
         steps=SHORT_STEPS if variant else STEPS,
@@ -112,11 +109,16 @@ def fold_plan(group: int, *, threads: int, variant: str = "") -> train.Plan:
 
 
 def train_group(shared: Path, cache: Path, group: int, *, threads: int, variant: str = "") -> Path:
-    """Train and export one model where the cache has none of these data and this plan. Returns its folder."""
+    """Train and export one model where the cache has none. Returns its folder.
+
+    Raises ModelError for one that was trained by another plan. Whoever changes the data empties the cache.
+    """
     place = folder(cache, group, variant)
     plan = fold_plan(group, threads=threads, variant=variant)
     if not (place / train.WEIGHTS).is_file():
         train.train(shared, place, plan)
+    elif not train.made_by(place, plan):
+        raise ModelError(f"the model in {place} was trained by another plan; delete that folder and run folds again")
     if not (place / "model" / encoder.MANIFEST).is_file():
         uncalibrated = export.Fitted(calibration=calibration.Calibration(), thresholds={})
         export.export(place, shared, place / "model", fitted=uncalibrated, screened=False, threads=threads)
@@ -134,7 +136,8 @@ def answers(shared: Path, cache: Path, every: Sequence[Case], *, threads: int, v
         at = [number for number, case in enumerate(every) if case.group == group]
         place = train_group(shared, cache, group, threads=threads, variant=variant)
         texts = [every[number].text for number in at]
-        kept = _kept(place / f"answers-{digest(texts)}.npz", place / "model", texts, threads=threads)
+        version = encoder.verified_manifest(place / "model")["version"]
+        kept = _kept(place / f"answers-{version}-{digest(texts)}.npz", place / "model", texts, threads=threads)
         result.categories[at], result.topics[at], result.reports[at] = kept
     return result
 

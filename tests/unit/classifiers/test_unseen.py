@@ -17,7 +17,7 @@ STORM = CATEGORIES.index("storm")
 def case(gold, happening, group, reported=True):
     return unseen.Case(
         text=f"{gold} {happening}", gold=gold, report=None if reported is None else reported and gold != "none",
-        event=happening, happening=happening, group=group, lang="en", dataset="crisislex_t26",
+        happening=happening, group=group, lang="en",
     )  # fmt: skip
 
 
