@@ -14,6 +14,7 @@ from bot.detection.weights import Weights
 _BUCKET = timedelta(minutes=5)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LEAST_SPAN = timedelta(minutes=1)
+_LATEST = 12  # voices
 
 
 class Rates:
@@ -33,21 +34,20 @@ class Rates:
         self._buckets[-1][1][category] += 1
         self._totals[category] += 1
 
-    def expected(self, cluster: Cluster, now: datetime) -> float:
-        """How many further posts like its first voice would have come by now in ordinary talk.
+    def chance(self, cluster: Cluster, now: datetime) -> float:
+        """The probability that ordinary talk makes so many voices like the first in so short a time.
 
-        The category's other candidates of the window, spread evenly over it; ``alike`` of them would join.
+        The smallest Poisson tail over the cluster's latest voices: a burst may begin long after its first post. What is
+        ordinary are the category's other candidates of the window, spread evenly over it; ``alike`` of them would join.
         """
-        if not cluster.voices:
-            return 0.0
         category = cluster.category
         others = self._totals[category] - sum(member.category == category for member in cluster.members.values())
-        span = max(now - cluster.voices[0].stream_at, _LEAST_SPAN)
-        return max(0, others) * self._weights.alike * (span / self._weights.rate_window)
-
-    def chance(self, cluster: Cluster, now: datetime) -> float:
-        """The probability that ordinary talk makes a cluster of so many voices in so short a time: a Poisson tail."""
-        return _tail(len(cluster.voices) - 1, self.expected(cluster, now))
+        per_window = max(0, others) * self._weights.alike
+        least = 1.0
+        for count, voice in enumerate(reversed(cluster.voices[-_LATEST:])):
+            span = max(now - voice.stream_at, _LEAST_SPAN)
+            least = min(least, _tail(count, per_window * (span / self._weights.rate_window)))
+        return least
 
     def _forget(self, number: int) -> None:
         kept = number - int(self._weights.rate_window / _BUCKET)

@@ -28,8 +28,8 @@ class Weights:
     max_clusters: int = 4_000
     max_posts: int = 5_000
     neighbours: int = 8
-    join: float = 0.62
-    alone_cosine: float = 0.68
+    join: float = 0.7
+    alone_cosine: float = 0.75
     least_cosine: float = 0.15
     place_bonus: float = 0.25
     small_place_bonus: float = 0.08

@@ -28,7 +28,7 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """``models``: the folder with the fold models; ``out`` gets scorecard.json, .md and .png."""
+    """``models``: the folder with the fold models; ``out`` gets scorecard.json and .md."""
 
     shared: Path
     models: Path
@@ -51,6 +51,9 @@ def scorecard(
         for stream in mixed:
             judged = runs.judged(stream.posts, answers[stream.replay.group])
             ours.append(figures.score(places.shared, stream, runs.detect(judged, gazetteer, weights or Weights())))
+            if stream.fast:
+                advance(1)
+                continue
             posts = list(runs.posts(stream.posts))
             for name, alerts in (
                 ("first stories", alternatives.first_stories(posts)[1]),
@@ -73,11 +76,13 @@ def scorecard(
 
 def _mixed(places: Places, replays: Sequence[Replay]) -> list[Stream]:
     # Each half of the background has every other replay: what is tuned on one half is scored on the other.
-    wanted = [(replay, number % len(streams.HALVES)) for number, replay in enumerate(replays)]
+    wanted = [(replay, number % len(streams.HALVES), False) for number, replay in enumerate(replays)]
+    sudden = [(replay, half, True) for replay, half, _ in wanted if streams.with_onset(replay)]
+    wanted += sudden[: streams.FAST_EVENTS]
     found = []
     with _progress("mixing", len(wanted)) as advance:
-        for replay, half in wanted:
-            found.append(streams.mixed(places.shared, places.cache, replay, half))
+        for replay, half, fast in wanted:
+            found.append(streams.mixed(places.shared, places.cache, replay, half, fast=fast))
             advance(1)
     return found
 

@@ -16,6 +16,8 @@ from bot.scorecard.streams import Stream
 
 ENOUGH = 5
 """Relevant posts before the first of a news organisation, for the alert to be asked to come before it."""
+LEAST = 3
+"""Independent relevant posts in the window, for the stream to be one in which there is something to detect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class Scored:
     false: list[dict[str, Any]]
     background: int
     may_lead: bool
+    independent: int
 
 
 def score(shared: Path, stream: Stream, alerts: Sequence[dict[str, Any]]) -> Scored:
@@ -50,6 +53,7 @@ def score(shared: Path, stream: Stream, alerts: Sequence[dict[str, Any]]) -> Sco
         false=card["false"],
         background=card["summary"]["background_posts"],
         may_lead=len(before) >= ENOUGH,
+        independent=len(event["independent_at"]),
     )
 
 
@@ -64,9 +68,12 @@ def together(scored: Sequence[Scored]) -> dict[str, Any]:
     false = [alert for each in scored for alert in each.false]
     severe = [alert for alert in false if alert["level"] != "alert"]
     judged = [card for card in found if card["category_correct"] is not None]
+    possible = [each for each in scored if each.independent >= LEAST]
     return {
         "streams": len(cards),
         "detected": _share(len(found), len(cards)),
+        "possible": len(possible),
+        "detected_of_possible": _share(sum(each.card["detected"] for each in possible), len(possible)),
         "independent_before_alert": _median(card["independent_before_alert"] for card in found),
         "after_third_independent_s": _median(card["after_third_independent_s"] for card in found),
         "ahead_of_media": _share(sum(card["before_first_media_s"] > 0 for card in ahead), len(leading)),

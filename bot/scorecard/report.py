@@ -5,7 +5,10 @@ from typing import Any
 from bot.scorecard.figures import Scored
 
 _BARS = (
+    ("streams", "replays", ""),
     ("detected", "replays detected", "≥ 90 %"),
+    ("possible", "replays with three independent relevant posts in the window", ""),
+    ("detected_of_possible", "… of these detected", ""),
     ("independent_before_alert", "independent relevant posts up to the alert, median", "≤ 3"),
     ("after_third_independent_s", "seconds after the third, median", "≤ 5"),
     ("false_urgent", "false alerts at urgent or above", "0"),
@@ -17,7 +20,7 @@ _BARS = (
     ("place_error_km", "place error, median km", "≤ 50"),
     ("background", "background posts", ""),
 )
-_SHARES = frozenset({"detected", "ahead_of_media", "category", "country"})
+_SHARES = frozenset({"detected", "detected_of_possible", "ahead_of_media", "category", "country"})
 
 
 def row(scored: Scored) -> dict[str, Any]:

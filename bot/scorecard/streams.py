@@ -20,7 +20,8 @@ HALVES = (0, 1)
 RATE = 0.9
 """Posts a second: what lasts seven hours without one coming twice."""
 BEFORE, AFTER = "1h", "6h"
-FAST_RATE, FAST_BEFORE, FAST_AFTER = 25, "2m", "14m"
+FAST_RATE, FAST_BEFORE, FAST_AFTER, FAST_EVENTS = 24, "2m", "14m", 10
+"""The first events with a known onset once more, in a dense stream: as many posts as lie in a half of the pool."""
 HARD_ONE_IN = 20
 
 _PREFERRED = ("t6_", "t26_", "idrisi_", "pheme_")
@@ -74,6 +75,12 @@ def replays(shared: Path) -> list[Replay]:
             happening = folds.happening_of(event)
             found.setdefault(happening, Replay(name=name, happening=happening, group=group, path=path))
     return sorted(found.values(), key=lambda each: each.name)
+
+
+def with_onset(replay: Replay) -> bool:
+    """Does its truth say when the happening began?"""
+    truth = replay.path.with_name(f"{replay.name}.truth.json")
+    return json.loads(truth.read_text(encoding="utf-8"))["onset"] is not None
 
 
 def pool(shared: Path, cache: Path, group: int, half: int) -> Path:

@@ -93,7 +93,9 @@ def scored(*, detected=True, false=(), may_lead=True, **card):
         "before_first_media_s": 60.0, "category": "flood", "category_correct": True, "place_error_km": 10.0,
         "country_correct": True, "level_max": "alert", "duplicates": 0, "headline": "Flood",
     }  # fmt: skip
-    return Scored(stream=stream, card=whole | card, false=list(false), background=25_000, may_lead=may_lead)
+    return Scored(
+        stream=stream, card=whole | card, false=list(false), background=25_000, may_lead=may_lead, independent=5
+    )
 
 
 def test_what_was_missed_counts_against_detection_and_against_being_ahead():
