@@ -36,8 +36,8 @@ BATCH = 512
 RATE = 3e-3
 FORGET = 0.15
 """How often a word's vector and meaning are left out in training, so that its letter groups learn to stand in."""
-MARGIN = 0.006
-"""The threshold is set for so much more recall than asked: four standard errors over some 5,000 candidates."""
+MARGIN = 0.002
+"""The threshold is set for so much more recall than asked: one and a half standard errors over 5,000 candidates."""
 
 MOST_FURTHER = 60_000
 """Texts beyond the training rows: the transformer answers them in some ten minutes."""

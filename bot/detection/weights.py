@@ -6,18 +6,18 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """The first version's constants.
+    """Constants of the first version, chosen by hand: nothing is learned yet.
 
-    They were chosen by hand on our own fictional scenario (``bot/rehearsal``: cosines of the base MiniLM within a
-    happening 0.24-0.62, across happenings mostly below 0.45, across two happenings told in Spanish up to 0.66) and
-    looked at on public replays; nothing is learned yet. A learned set will replace the defaults, not the fields.
-    Cosines and probabilities are 0..1; ``affinity`` is a cosine plus bonuses and minus penalties.
+    They were set on our own fictional scenario (``bot/rehearsal``), and thresholds of p, `join`, `alone_cosine` and
+    `chance` over the streams of ``python -m bot.scorecard``, which therefore flatter them. A learned set will replace
+    the defaults, not the fields. Cosines and probabilities are 0..1; ``affinity`` is a cosine plus bonuses and minus
+    penalties.
     """
 
     # candidates
-    # Of ordinary posts of the rehearsal's grammar the model gives 0.5 and more to 0.6 % in English, 0.4 % in Spanish,
-    # 0.3 % in French, 1.7 % in Italian, 3.0 % in Portuguese and 3.5 % in German.
-    threshold: float = 0.5
+    # Of ordinary posts of the rehearsal's grammar the model gives 0.5 and more to 1.1 % in English, 1.8 % in Spanish,
+    # 0.8 % in French, 5.9 % in Italian, 10 % in Portuguese and 11 % in German.
+    threshold: float = 0.6
     measured_langs: frozenset[str] = frozenset({"en", "es", "fr"})
     other_threshold: float = 0.8
     oldest_post: timedelta = timedelta(hours=12)
@@ -59,8 +59,8 @@ class Weights:
     # levels: a voice is an independent author; `evidence` is the sum of their p, halved every `half_life`
     half_life: timedelta = timedelta(minutes=60)
     alert_voices: int = 3
-    alert_mean: float = 0.6
-    alert_evidence: float = 1.8
+    alert_mean: float = 0.65
+    alert_evidence: float = 1.95
     sure_voices: int = 2
     sure_mean: float = 0.8
     vague_voices: int = 5

@@ -191,14 +191,13 @@ def _fitted(every: Sequence[Case], logits: Floats, apart: int | None = None) -> 
 def fit_calibration(every: Sequence[Case], logits: Floats, apart: int | None = None) -> calibration.Calibration:
     """Platt scaling on the answers about unseen events, without those of the group `apart`.
 
-    Right is a report of the top category. Half of the weight lies on reports and half on the others, each happening
-    alike within them; a category has a pair of its own where two happenings were unseen.
+    Right is a report of the top category. Half of the weight lies on reports and half on the others.
     """
     chosen = [n for n, case in enumerate(every) if case.reported is not None and case.group != apart]
     part = [every[number] for number in chosen]
     top = logits[chosen].argmax(axis=1)
     right = np.array([CATEGORIES[best] == case.reported for best, case in zip(top, part, strict=True)])
-    return calibration.fit(logits[chosen], right, balance(part), measured(part))
+    return calibration.fit(logits[chosen], right, scoring.balanced([str(case.reported) for case in part]))
 
 
 def balance(every: Sequence[Case]) -> Any:
