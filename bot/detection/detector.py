@@ -97,7 +97,11 @@ class Detector:
             "event": raised.event if raised is not None else None,
             "level": raised.level.value if raised is not None else None,
             "closed": cluster.closed,
-            "figures": figures.figures,
+            "figures": figures.figures
+            | {
+                "chance": round(self._rates.chance(cluster, self._now), 6) if self._now is not None else None,
+                "chance_bar": self._weights.chance,
+            },
         }
 
     def adopt(self, alert: Alert) -> None:
