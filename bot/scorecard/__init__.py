@@ -62,9 +62,12 @@ def scorecard(
             ):
                 others[name].append(figures.score(places.shared, stream, alerts))
             advance(1)
+    together = {
+        "Tocsin": figures.together([each for each in ours if not each.stream.fast]),
+        f"Tocsin, {streams.FAST_RATE} posts/s": figures.together([each for each in ours if each.stream.fast]),
+    }
     result = {
-        "together": {"Tocsin": figures.together(ours)}
-        | {name: figures.together(some) for name, some in others.items()},
+        "together": together | {name: figures.together(some) for name, some in others.items()},
         "streams": [report.row(each) for each in ours],
         "false": [alert | {"stream": each.stream.name} for each in ours for alert in each.false],
     }
