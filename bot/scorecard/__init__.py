@@ -45,15 +45,20 @@ def scorecard(
     replays = streams.replays(places.shared)
     mixed = _mixed(places, replays)
     answers = _answered(places, mixed, threads)
+    weights = weights or Weights()
     ours: list[Scored] = []
+    without: dict[str, list[Scored]] = {name: [] for name in runs.PARTS}
     others: dict[str, list[Scored]] = {name: [] for name in ("first stories", "first stories, crisis words", "bursts")}
     with _progress("streams", len(mixed)) as advance:
         for stream in mixed:
             judged = runs.judged(stream.posts, answers[stream.replay.group])
-            ours.append(figures.score(places.shared, stream, runs.detect(judged, gazetteer, weights or Weights())))
+            ours.append(figures.score(places.shared, stream, runs.detect(judged, gazetteer, weights)))
             if stream.fast:
                 advance(1)
                 continue
+            for part, some in without.items():
+                alerts = runs.detect(*runs.less(part, judged, gazetteer, weights))
+                some.append(figures.score(places.shared, stream, alerts))
             posts = list(runs.posts(stream.posts))
             for name, alerts in (
                 ("first stories", alternatives.first_stories(posts)[1]),
@@ -68,6 +73,7 @@ def scorecard(
     }
     result = {
         "together": together | {name: figures.together(some) for name, some in others.items()},
+        "without": {name: figures.together(some) for name, some in without.items()},
         "streams": [report.row(each) for each in ours],
         "false": [alert | {"stream": each.stream.name} for each in ours for alert in each.false],
     }

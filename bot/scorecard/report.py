@@ -36,20 +36,31 @@ def row(scored: Scored) -> dict[str, Any]:
 def markdown(result: dict[str, Any]) -> str:
     """The bars over all streams, and a row for each stream."""
     together = result["together"]
+    ablation = {"everything": together["Tocsin"]} | {
+        f"without {name}": part for name, part in result["without"].items()
+    }
     lines = [
-        "| | " + " | ".join(together) + " | bar |",
-        "| --- |" + " --: |" * (len(together) + 1),
-        *(
-            f"| {said} | " + " | ".join(_cell(name, part[name]) for part in together.values()) + f" | {bar} |"
-            for name, said, bar in _BARS
-        ),
-        "",
+        *_table(together),
+        "What the parts of detection bring:\n",
+        *_table(ablation),
         "| stream | independent posts | s after the third | before media, s | category | km | country | duplicates |",
         "| --- | --: | --: | --: | --- | --: | --- | --: |",
         *(_line(each) for each in result["streams"]),
         "",
     ]
     return "\n".join(lines)
+
+
+def _table(columns: dict[str, dict[str, Any]]) -> list[str]:
+    return [
+        "| | " + " | ".join(columns) + " | bar |",
+        "| --- |" + " --: |" * (len(columns) + 1),
+        *(
+            f"| {said} | " + " | ".join(_cell(name, part[name]) for part in columns.values()) + f" | {bar} |"
+            for name, said, bar in _BARS
+        ),
+        "",
+    ]
 
 
 def _cell(name: str, value: float | None) -> str:

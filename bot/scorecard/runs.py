@@ -1,8 +1,11 @@
 """One stream through the detector, as ``tocsin replay`` would do it, from answers that were computed before."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bot.detection import candidates, places
 from bot.detection.detector import Detector
@@ -12,12 +15,15 @@ from bot.domain.access import EVERYTHING
 from bot.domain.post import Candidate, Post
 from bot.ingest import lines
 from bot.scorecard.answers import Answers
-from classifiers.api import Classification
+from classifiers.api import EMBEDDING_SIZE, Classification
 
 LEAST_P = 0.3
 """Below this no threshold that is tried makes a candidate of a post."""
 
 Judged = list[tuple[Post, Classification]]
+
+PARTS = ("burst", "place", "embedding")
+"""What detection can be run without, to see what it brings."""
 
 
 def posts(path: Path) -> Iterator[Post]:
@@ -47,3 +53,18 @@ def _candidates(stream: Sequence[tuple[Post, Classification]], weights: Weights)
         if made is not None:
             seq += 1
             yield made
+
+
+def less(
+    part: str, stream: Judged, gazetteer: places.Gazetteer, weights: Weights
+) -> tuple[Judged, places.Gazetteer, Weights]:
+    """What ``detect`` takes, without one of PARTS."""
+    match part:
+        case "burst":
+            return stream, gazetteer, replace(weights, chance=1.0)
+        case "place":
+            return [(post, replace(said, places=())) for post, said in stream], places.Gazetteer([], {}, {}), weights
+        case "embedding":
+            nothing = np.zeros(EMBEDDING_SIZE, dtype=np.float32)
+            return [(post, replace(said, embedding=nothing)) for post, said in stream], gazetteer, weights
+    raise ValueError(f"detection has no part {part!r}")

@@ -4,12 +4,16 @@ import importlib.util
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bot.detection.places import Gazetteer
+from bot.detection.weights import Weights
 from bot.domain.post import Post
-from bot.scorecard import figures, report
+from bot.scorecard import figures, report, runs
 from bot.scorecard.figures import Scored
 from bot.scorecard.streams import Replay, Stream
+from classifiers.api import Classification, PlaceSpan
 
 needs_train = pytest.mark.skipif(
     importlib.util.find_spec("sklearn") is None, reason="the extra `train` is not installed"
@@ -117,6 +121,29 @@ def test_false_alerts_are_counted_by_level_and_over_the_background():
 
 def test_the_table_names_a_stream_that_was_not_detected():
     missed = scored(detected=False)
-    table = report.markdown({"together": {"Tocsin": figures.together([missed])}, "streams": [report.row(missed)]})
+    together = figures.together([missed])
+    table = report.markdown(
+        {"together": {"Tocsin": together}, "without": {"place": together}, "streams": [report.row(missed)]}
+    )
+    assert "| | everything | without place | bar |" in table
     assert "| invented-0 | not detected |" in table
     assert "| replays detected | 0% | ≥ 90 % |" in table
+
+
+def test_a_part_that_is_left_out_leaves_the_rest_as_it_is():
+    post = posts(BANG[0])[0]
+    said = Classification(
+        categories={"explosion": 0.9},
+        places=(PlaceSpan(text="Velmora", start=31, end=38, type="LOC"),),
+        embedding=np.ones(384, dtype=np.float32),
+        model="m1",
+    )
+    gazetteer, weights = Gazetteer([], {}, {}), Weights()
+    for part in runs.PARTS:
+        ((same, less),), _, changed = runs.less(part, [(post, said)], gazetteer, weights)
+        assert same is post
+        assert (less.places == ()) == (part == "place")
+        assert (not less.embedding.any()) == (part == "embedding")
+        assert (changed.chance == 1.0) == (part == "burst")
+    with pytest.raises(ValueError, match="headline"):
+        runs.less("headline", [], gazetteer, weights)
