@@ -139,6 +139,8 @@ def _rows(
         with contextlib.suppress(OSError):
             pipe.send(None)
         process.join(10)
+        if process.is_alive():
+            process.terminate()
     for row in (row for row in rows if "problem" not in row):
         row["per_s"], row["per_cpu_s"] = (statistics.median(values) for values in zip(*row["rounds"], strict=True))
         pairs = zip(row["rounds"], rows[0].get("rounds", ()), strict=False)

@@ -273,4 +273,3 @@ TAXONOMY: tuple[Category, ...] = (
 )
 
 CATEGORIES: tuple[str, ...] = tuple(category.id for category in TAXONOMY)
-BY_ID: dict[str, Category] = {category.id: category for category in TAXONOMY}

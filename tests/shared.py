@@ -1,5 +1,6 @@
-"""Where ``../shared`` (specifications, samples, data) is, for the tests that need it."""
+"""What a test may need and somebody else may lack: ``../shared`` (specifications, samples, data), the extra `train`."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -22,3 +23,10 @@ def require(*parts: str) -> Path:
     if os.environ.get("TOCSIN_STRICT") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+needs_train = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("torch", "sklearn", "tqdm", "onnx", "matplotlib")),
+    reason="the extra `train` is not installed",
+)
+"""For what trains, exports or evaluates a model."""

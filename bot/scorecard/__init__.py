@@ -27,7 +27,7 @@ Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class Folders:
     """``models``: the folder with the fold models; ``out`` gets scorecard.json and .md."""
 
     shared: Path
@@ -37,14 +37,14 @@ class Places:
 
 
 def scorecard(
-    places: Places, gazetteer: Gazetteer, weights: Weights | None = None, *, threads: int = 2
+    folders: Folders, gazetteer: Gazetteer, weights: Weights | None = None, *, threads: int = 2
 ) -> dict[str, Any]:
     """Run everything that the cache does not hold yet. Raises TocsinError, ModelError, DataError."""
     from bot.scorecard import alternatives
 
-    replays = streams.replays(places.shared)
-    mixed = _mixed(places, replays)
-    answers = _answered(places, mixed, threads)
+    replays = streams.replays(folders.shared)
+    mixed = _mixed(folders, replays)
+    answers = _answered(folders, mixed, threads)
     weights = weights or Weights()
     ours: list[Scored] = []
     without: dict[str, list[Scored]] = {name: [] for name in runs.PARTS}
@@ -52,20 +52,20 @@ def scorecard(
     with _progress("streams", len(mixed)) as advance:
         for stream in mixed:
             judged = runs.judged(stream.posts, answers[stream.replay.group])
-            ours.append(figures.score(places.shared, stream, runs.detect(judged, gazetteer, weights)))
+            ours.append(figures.score(folders.shared, stream, runs.detect(judged, gazetteer, weights)))
             if stream.fast:
                 advance(1)
                 continue
             for part, some in without.items():
                 alerts = runs.detect(*runs.less(part, judged, gazetteer, weights))
-                some.append(figures.score(places.shared, stream, alerts))
+                some.append(figures.score(folders.shared, stream, alerts))
             posts = list(runs.posts(stream.posts))
             for name, alerts in (
                 ("first stories", alternatives.first_stories(posts)[1]),
                 ("first stories, crisis words", alternatives.first_stories(posts, crisis_words=True)[1]),
                 ("bursts", alternatives.bursts(posts)),
             ):
-                others[name].append(figures.score(places.shared, stream, alerts))
+                others[name].append(figures.score(folders.shared, stream, alerts))
             advance(1)
     together = {
         "Tocsin": figures.together([each for each in ours if not each.stream.fast]),
@@ -77,13 +77,13 @@ def scorecard(
         "streams": [report.row(each) for each in ours],
         "false": [alert | {"stream": each.stream.name} for each in ours for alert in each.false],
     }
-    places.out.mkdir(parents=True, exist_ok=True)
-    (places.out / "scorecard.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (places.out / "scorecard.md").write_text(report.markdown(result), encoding="utf-8")
+    folders.out.mkdir(parents=True, exist_ok=True)
+    (folders.out / "scorecard.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (folders.out / "scorecard.md").write_text(report.markdown(result), encoding="utf-8")
     return result
 
 
-def _mixed(places: Places, replays: Sequence[Replay]) -> list[Stream]:
+def _mixed(folders: Folders, replays: Sequence[Replay]) -> list[Stream]:
     # Each half of the background has every other replay: what is tuned on one half is scored on the other.
     wanted = [(replay, number % len(streams.HALVES), False) for number, replay in enumerate(replays)]
     sudden = [(replay, half, True) for replay, half, _ in wanted if streams.with_onset(replay)]
@@ -91,19 +91,19 @@ def _mixed(places: Places, replays: Sequence[Replay]) -> list[Stream]:
     found = []
     with _progress("mixing", len(wanted)) as advance:
         for replay, half, fast in wanted:
-            found.append(streams.mixed(places.shared, places.cache, replay, half, fast=fast))
+            found.append(streams.mixed(folders.shared, folders.cache, replay, half, fast=fast))
             advance(1)
     return found
 
 
-def _answered(places: Places, mixed: Sequence[Stream], threads: int) -> dict[int, Answers]:
+def _answered(folders: Folders, mixed: Sequence[Stream], threads: int) -> dict[int, Answers]:
     """By group: what its fold model says of every text of its streams."""
     result = {}
     for group in sorted({stream.replay.group for stream in mixed}):
-        folder = places.models / f"group-{group}" / "model"
+        folder = folders.models / f"group-{group}" / "model"
         if not (folder / encoder.MANIFEST).is_file():
             raise TocsinError(f"there is no fold model in {folder}; run: python -m classifiers folds")
-        answers = Answers(places.cache, encoder.load(folder, threads=threads))
+        answers = Answers(folders.cache, encoder.load(folder, threads=threads))
         of_group = [stream for stream in mixed if stream.replay.group == group]
         missing = answers.missing(post.text for stream in of_group for post in runs.posts(stream.posts))
         with _progress(f"classifying, group {group}", len(missing)) as advance:

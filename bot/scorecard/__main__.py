@@ -7,7 +7,7 @@ import click
 
 from bot import app
 from bot.domain.errors import TocsinError
-from bot.scorecard import Places, report, scorecard
+from bot.scorecard import Folders, report, scorecard
 from classifiers.api import ModelError
 from classifiers.data import DataError
 
@@ -23,9 +23,9 @@ HOME = Path.home() / ".cache" / "tocsin"
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of Markdown.")
 def main(shared: Path, models: Path, cache: Path, out: Path, threads: int, as_json: bool) -> None:
     """Detection over public replays in ordinary background, beside the alternatives."""
-    places = Places(shared=shared, models=models, cache=cache, out=out)
+    folders = Folders(shared=shared, models=models, cache=cache, out=out)
     try:
-        result = scorecard(places, app.load_gazetteer(), threads=threads)
+        result = scorecard(folders, app.load_gazetteer(), threads=threads)
     except ModuleNotFoundError as error:
         raise click.ClickException(f"{error.name} is not installed; pip install 'tocsin[train]'") from error
     except (TocsinError, ModelError, DataError) as error:

@@ -95,7 +95,7 @@ def _opened(folder: Path, threads: int) -> tuple[Any, Any]:
     graph = folder / "encoder.onnx"
     base = network.base_folder()
     if not graph.is_file():
-        _write_graph(base, graph)
+        write_graph(base, graph)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -106,7 +106,8 @@ def _opened(folder: Path, threads: int) -> tuple[Any, Any]:
     return session, tokenizer
 
 
-def _write_graph(base: Path, path: Path) -> None:
+def write_graph(base: Path, path: Path) -> None:
+    """The mean-pooled encoder of a model folder as ONNX, whole or not at all."""
     import torch
     from transformers import AutoModel
 

@@ -178,7 +178,9 @@ def _vectors(frozen: Frozen, graph: Path, texts: Sequence[str], cache: Path) -> 
             for start in range(0, len(alike), _BATCH):
                 at = alike[start : start + _BATCH]
                 vectors[at] = _run(session, [ids[number] for number in at])
-        np.save(path, vectors)
+        part = path.with_suffix(".part.npy")
+        np.save(part, vectors)
+        part.replace(path)
     return np.load(path)
 
 
@@ -217,7 +219,7 @@ def _graphs(frozen: Frozen, cache: Path) -> tuple[Path, Path]:
     full, small = (cache / f"{frozen.name}-{kind}.onnx" for kind in ("float32", "int8"))
     cache.mkdir(parents=True, exist_ok=True)
     if not full.is_file():
-        embedding._write_graph(frozen.folder, full)  # noqa: SLF001
+        embedding.write_graph(frozen.folder, full)
     if not small.is_file():
         part = small.with_suffix(".writing")
         export.quantise(full, part)

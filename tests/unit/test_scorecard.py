@@ -1,6 +1,5 @@
 """The alternatives that detection is measured beside, and the figures over streams; posts written for this test."""
 
-import importlib.util
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,10 +13,7 @@ from bot.scorecard import figures, report, runs
 from bot.scorecard.figures import Scored
 from bot.scorecard.streams import Replay, Stream
 from classifiers.api import Classification, PlaceSpan
-
-needs_train = pytest.mark.skipif(
-    importlib.util.find_spec("sklearn") is None, reason="the extra `train` is not installed"
-)
+from tests.shared import needs_train
 
 START = datetime(2031, 5, 14, 14, 0, tzinfo=UTC)
 

