@@ -34,6 +34,8 @@ def make(
         embedding=packed(classification.embedding),
         fingerprint=words.fingerprint(post.text),
         model=classification.model,
+        report=_rounded(classification.report),
+        first_hand=_rounded(classification.sources.get("first_hand")),
     )
 
 
@@ -64,6 +66,10 @@ def make_official(post: Post, seq: int, stream_at: datetime) -> Candidate:
         fingerprint=words.fingerprint(post.text),
         model=OFFICIAL,
     )
+
+
+def _rounded(p: float | None) -> float | None:
+    return None if p is None else round(p, 4)
 
 
 def packed(embedding: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> bytes:

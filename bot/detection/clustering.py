@@ -1,6 +1,7 @@
 """Streaming clustering: which live Cluster a post belongs to, in bounded memory and independent of arrival batches."""
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +16,7 @@ from bot.detection.weights import Weights
 
 _SIZE = 384
 _TOWNS_COMPARED = 12
+_BOTH = 0.34  # so many voices to each of the smaller town may name both, before the two are one happening
 _SQUASHED = 5  # letters of a town that a hash tag begins with: #bostonmarathon, #saintaubrac
 
 
@@ -139,6 +141,59 @@ class Clusters:
         for member in members:
             self.add(into, member)
         into.denied_by.update({key: member for key, member in denied_by.items() if key in into.members})
+        into.cancelled |= other.cancelled
+        into.parted_from |= other.parted_from
+        into.absorbed += other.absorbed
+
+    def split(self, cluster: Cluster, keys: Collection[str]) -> Cluster:
+        """The posts ``keys`` leave for a raised cluster of their own, in order of arrival, or for the one for which
+        others of their kind have left before; the rest is summed anew."""
+        moving = [member for key, member in cluster.members.items() if key in keys]
+        for member in moving:
+            self.remove(member.key)
+        part, _ = self.start(moving[0])
+        for member in moving[1:]:
+            self.add(part, member)
+        self.promote(part)
+        for sibling in (number for number in cluster.parted_from if number in self._raised):
+            if self._relation_of(self._raised[sibling], part) is Relation.SAME:
+                self.merge(self._raised[sibling], part)
+                return self._raised[sibling]
+        cluster.parted_from.add(part.number)
+        part.parted_from.add(cluster.number)
+        return part
+
+    def apart(self, cluster: Cluster) -> frozenset[str]:
+        """The posts of a cluster that tell of another place than its first ones do; empty while it is one happening.
+
+        Two towns far from each other, each named by enough voices to be raised alone, while hardly any names both. What
+        reaches over a region is never parted.
+        """
+        if cluster.category in kinship.WIDE or len(cluster.voices) < 2 * self._weights.alert_voices:
+            return frozenset()
+        main = places.main_town(cluster.towns)
+        if main is None or places.is_feature(main):
+            return frozenset()
+        for rival in list(cluster.towns)[:_TOWNS_COMPARED]:
+            if not self._rivals(cluster, main, rival):
+                continue
+            first = next(iter(cluster.members.values()))
+            leaving = main if _says(first, rival) else rival
+            staying = rival if leaving == main else main
+            return frozenset(
+                key for key, member in cluster.members.items() if _says(member, leaving) and not _says(member, staying)
+            )
+        return frozenset()
+
+    def _rivals(self, cluster: Cluster, main: str, rival: str) -> bool:
+        if places.is_feature(rival) or set(main.split()) & set(rival.split()):
+            return False
+        away = self._gazetteer.apart_km([main], [rival])
+        if away is not None and away <= self._weights.town_km:
+            return False
+        sides = [(_says(voice, main), _says(voice, rival)) for voice in cluster.voices]
+        smaller = min(sides.count((True, False)), sides.count((False, True)))
+        return smaller >= self._weights.alert_voices and sides.count((True, True)) <= _BOTH * smaller
 
     def drop(self, cluster: Cluster) -> None:
         self._quiet.pop(cluster.number, None)
@@ -180,24 +235,32 @@ class Clusters:
         return best
 
     def twin(self, cluster: Cluster, now: datetime) -> Cluster | None:
-        """A raised event that this cluster, about to be raised, tells of too: same place or names, or nearly the same
-        words. A second first alert about one happening is the worst fault after a false one."""
+        """A raised event that this cluster tells of too: same place or names, or nearly the same words.
+
+        For a cluster that is about to be raised likeness is enough where it names no town: a second first alert about
+        one happening is the worst fault after a false one. One that was raised has to share the place or two names.
+        """
+        late = cluster.raised is not None
         best: tuple[float, int] | None = None
         found: Cluster | None = None
         for event in self._raised.values():
-            if event.closed or not kinship.related(event.category, cluster.category):
+            if event is cluster or event.closed or event.number in cluster.parted_from:
+                continue
+            if not kinship.related(event.category, cluster.category):
                 continue
             cosine = _cosine(event.centroid, cluster.centroid)
             shared = _shared_names(event, cluster.names, cluster.content, self._rare)
-            relation = self._relation(
-                event, list(cluster.towns), frozenset(cluster.areas), cluster.content, cluster.category
-            )
+            relation = self._relation_of(event, cluster)
             if relation is Relation.CONFLICT:
                 continue
-            tied = relation is Relation.SAME or len(shared) >= 2 or self._widely(event, cluster, relation, now, cosine)
+            tied = relation is Relation.SAME or len(shared) >= 2
             if event.centroid is None or cluster.centroid is None:
                 cosine = self._weights.unknown_cosine
-            vague = not cluster.towns and event.category == cluster.category
+            if late:
+                cosine -= self._weights.late_merge_margin
+            else:
+                tied = tied or self._widely(event, cluster, relation, now, cosine)
+            vague = not late and not cluster.towns and event.category == cluster.category
             if vague and cosine >= (
                 self._weights.absorb_vague_cosine if shared else self._weights.absorb_unnamed_cosine
             ):
@@ -207,6 +270,9 @@ class Clusters:
                 if best is None or rank < best:
                     best, found = rank, event
         return found
+
+    def _relation_of(self, one: Cluster, other: Cluster) -> Relation:
+        return self._relation(one, list(other.towns), frozenset(other.areas), other.content, other.category)
 
     def _widely(self, event: Cluster, cluster: Cluster, relation: Relation, now: datetime, cosine: float) -> bool:
         """One earthquake is felt in many towns: same category, same country, soon after and told alike."""
@@ -351,6 +417,12 @@ class Clusters:
             sharing = self._of_name.get(name)
             if sharing is not None and sharing.pop(cluster.number, None) is not None and not sharing:
                 del self._of_name[name]
+
+
+def _says(member: Member, town: str) -> bool:
+    """Does the post name the town, alone or within a longer name?"""
+    tokens = set(town.split())
+    return any(tokens <= set(other.split()) for other in member.mentions.towns)
 
 
 def _rank(match: Match) -> tuple[float, int]:

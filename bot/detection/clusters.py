@@ -23,6 +23,8 @@ class Cluster:
         self.voices: list[Member] = []
         self.raised: Alert | None = None
         self.closed = False
+        self.absorbed: list[Alert] = []  # the last revisions of events that turned out to be this one
+        self.parted_from: set[int] = set()  # numbers of clusters that were one with this
         self.denied_by: dict[str, Member] = {}
         self.cancelled: set[str] = set()
         self.last_at: datetime | None = None

@@ -113,6 +113,10 @@ class Detector:
                 cluster.raised = alert
                 if alert.kind is Kind.RETRACTION and not cluster.closed:
                     self._clusters.close(cluster)
+            cluster.absorbed = [
+                alert if each.event == alert.event and each.revision < alert.revision else each
+                for each in cluster.absorbed
+            ]
 
     def live(self) -> int:
         """How many clusters it holds, raised or not."""
@@ -224,15 +228,53 @@ class Detector:
         """Raise a first alert, or the update that is due, or nothing."""
         if cluster.closed:
             return []
-        if cluster.raised is None:
-            if self._reaches(cluster, now):
-                twin = self._clusters.twin(cluster, now)
-                if twin is None:
-                    return self._raise(cluster, now)
-                self._clusters.merge(twin, cluster)
-                return self._consider(twin, now)
+        if cluster.raised is not None:
+            return self._part(cluster, now) or self._unite(cluster, now) or self._revise(cluster, now)
+        if not self._reaches(cluster, now):
             return []
-        return self._revise(cluster, now)
+        twin = self._clusters.twin(cluster, now)
+        if twin is None:
+            return self._raise(cluster, now)
+        self._clusters.merge(twin, cluster)
+        return self._consider(twin, now)
+
+    def _unite(self, cluster: Cluster, now: datetime) -> list[Alert]:
+        """Two raised events turn out to be one: the older goes on, the other ends with an update that points to it."""
+        twin = self._clusters.twin(cluster, now)
+        if twin is None:
+            return []
+        into, other = (twin, cluster) if twin.number < cluster.number else (cluster, twin)
+        last = other.raised
+        if last is None:
+            return []
+        self._pending.pop(other.number, None)
+        self._clusters.merge(into, other)
+        going_on = self._revise(into, now, update=f"event {last.event} is the same happening")
+        ended = revisions.united(last, going_on[0], now=now)
+        into.absorbed.append(ended)
+        return [ended, *going_on]
+
+    def _part(self, cluster: Cluster, now: datetime) -> list[Alert]:
+        """A raised event turns out to be two: what tells of another place becomes an event of its own, whose first
+        revision is an update, since its posts were reported before."""
+        leaving = self._clusters.apart(cluster)
+        if not leaving:
+            return []
+        part = self._clusters.split(cluster, leaving)
+        stayed = self._revise(cluster, now, update="some of its posts tell of another place", afresh=True)
+        if part.raised is not None:
+            return stayed + self._revise(part, now)
+        event = alerts.event_id(revisions.evidence(part)[0])
+        known = next((each for each in cluster.absorbed if each.event == event), None)
+        if known is not None:
+            cluster.absorbed.remove(known)
+        assessed = assessment.assess(part, now, self._gazetteer, self._weights)
+        part.raised = revisions.make(
+            part, assessed, event=event, revision=1 if known is None else known.revision + 1, kind=Kind.UPDATE,
+            level=assessed.level or Level.ALERT, now=now, weights=self._weights,
+            change=f"split from event {stayed[0].event}",
+        )  # fmt: skip
+        return [*stayed, part.raised]
 
     def _reaches(self, cluster: Cluster, now: datetime) -> bool:
         if not levels.enough(cluster, cluster.evidence(now), self._weights):
@@ -275,7 +317,13 @@ class Detector:
             change="; ".join([*([forced] if forced else []), *changes]),
         )  # fmt: skip
         cluster.raised = alert
-        return [alert]
+        return [alert, *(self._echo(cluster, alert) if correction else [])]
+
+    def _echo(self, cluster: Cluster, alert: Alert) -> list[Alert]:
+        """A correction or retraction once more for each event that was united with this one: whoever was told of that
+        one must hear of it too."""
+        cluster.absorbed = [revisions.echoed(ended, alert) for ended in cluster.absorbed]
+        return list(cluster.absorbed)
 
     def _retract(self, cluster: Cluster, now: datetime, why: str) -> list[Alert]:
         """The last revision. It says what the event was called, with the evidence that is left."""
@@ -287,7 +335,7 @@ class Detector:
         cluster.raised = alert
         self._pending.pop(cluster.number, None)
         self._clusters.close(cluster)
-        return [alert]
+        return [alert, *self._echo(cluster, alert)]
 
     def _note(self, key: str, why: str | None, *, match: Match | None = None, joined: bool = False) -> None:
         verdict: dict[str, Any] = {"independent": why is None, "why": why or "an independent voice", "joined": joined}

@@ -28,7 +28,8 @@ _FIRST_HAND = re.compile(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """One post in a cluster. ``denial``: by an authority. ``doubt``: words of denial by anybody else. ``second_hand``:
-    a repost, by the platform or by "RT @…". ``content``: its words without everyday ones; ``names``: probable names."""
+    a repost, by the platform or by "RT @…". ``report``: the
+    probability that it reports anything. ``content``: its words without everyday ones; ``names``: probable names."""
 
     key: str
     provider: str
@@ -49,6 +50,7 @@ class Member:
     counts: dict[str, int]
     severe: bool
     first_hand: bool
+    report: float
     verified: bool
     official: Official | None
     denial: bool
@@ -92,7 +94,8 @@ def member(candidate: Candidate, gazetteer: places.Gazetteer, *, stream_at: date
         point=_point(post.lat, post.lon),
         counts=casualties.counts(text),
         severe=_SEVERE.search(text[: words.MAX_CHARACTERS]) is not None,
-        first_hand=_FIRST_HAND.search(text[: words.MAX_CHARACTERS]) is not None,
+        first_hand=_is_first_hand(candidate),
+        report=p if candidate.report is None else candidate.report,
         verified=post.verified,
         official=post.official,
         denial=denial,
@@ -101,6 +104,13 @@ def member(candidate: Candidate, gazetteer: places.Gazetteer, *, stream_at: date
         langs=post.langs,
         length=min(len(text), 1_000),
     )
+
+
+def _is_first_hand(candidate: Candidate) -> bool:
+    """As the model says; where it says nothing, by words."""
+    if candidate.first_hand is not None:
+        return candidate.first_hand >= 0.5
+    return _FIRST_HAND.search(candidate.post.text[: words.MAX_CHARACTERS]) is not None
 
 
 def _point(lat: float | None, lon: float | None) -> tuple[float, float] | None:

@@ -92,6 +92,34 @@ def make(
     )
 
 
+def united(last: Alert, going_on: Alert, *, now: datetime) -> Alert:
+    """The update by which an event ends that is the same happening as another one; it quotes nothing any more."""
+    return replace(
+        last,
+        revision=last.revision + 1,
+        kind=Kind.UPDATE,
+        headline=going_on.headline,
+        quotes=(),
+        raised_at=now,
+        change=f"the same happening as event {going_on.event}, which goes on",
+    )
+
+
+def echoed(ended: Alert, alert: Alert) -> Alert:
+    """What corrects or retracts ``alert``'s event, for those who were told of one that was united with it. It keeps its
+    own level, category and place, so that it reaches exactly them."""
+    return replace(
+        ended,
+        revision=ended.revision + 1,
+        kind=alert.kind,
+        certainty=alert.certainty,
+        disputed=alert.disputed,
+        headline=alert.headline,
+        raised_at=alert.raised_at,
+        change=alert.change,
+    )
+
+
 def retraction(
     cluster: Cluster, assessed: Assessment, last: Alert, *, now: datetime, weights: Weights, why: str
 ) -> Alert:

@@ -54,6 +54,7 @@ class Weights:
     leading_share: float = 0.2
     wide_cosine: float = 0.45
     absorb_alone_cosine: float = 0.72
+    late_merge_margin: float = 0.1
     denial_join: float = 0.5
 
     # levels: a voice is an independent author; `evidence` is the sum of their p, halved every `half_life`

@@ -46,6 +46,7 @@ class Answers:
                     file,
                     keys=np.array([_key(text).hex() for text in some]),
                     logits=raw.logits,
+                    topics=raw.topics.astype(np.float16),
                     reports=(1.0 / (1.0 + np.exp(-raw.reports))).astype(np.float32),
                     sources=raw.sources,
                     embeddings=raw.embeddings.astype(np.float16),

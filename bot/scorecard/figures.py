@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bot.domain.errors import TocsinError
+from bot.scorecard import streams
 from bot.scorecard.streams import Stream
 
 ENOUGH = 5
 """Relevant posts before the first of a news organisation, for the alert to be asked to come before it."""
-LEAST = 3
-"""Independent relevant posts in the window, for the stream to be one in which there is something to detect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,7 @@ def together(scored: Sequence[Scored]) -> dict[str, Any]:
     false = [alert for each in scored for alert in each.false]
     severe = [alert for alert in false if alert["level"] != "alert"]
     judged = [card for card in found if card["category_correct"] is not None]
-    possible = [each for each in scored if each.independent >= LEAST]
+    possible = [each for each in scored if each.independent >= streams.LEAST]
     return {
         "streams": len(cards),
         "detected": _share(len(found), len(cards)),

@@ -23,6 +23,8 @@ BEFORE, AFTER = "1h", "6h"
 FAST_RATE, FAST_BEFORE, FAST_AFTER, FAST_EVENTS = 24, "2m", "14m", 10
 """The first events with a known onset once more, in a dense stream: as many posts as lie in a half of the pool."""
 HARD_ONE_IN = 20
+LEAST = 3
+"""Independent relevant posts in a window, for there to be something to detect in it."""
 
 _PREFERRED = ("t6_", "t26_", "idrisi_", "pheme_")
 _LABELLED = ("crisislex_t6", "crisislex_t26", "idrisi", "pheme_rumours")
@@ -79,8 +81,7 @@ def replays(shared: Path) -> list[Replay]:
 
 def with_onset(replay: Replay) -> bool:
     """Does its truth say when the happening began?"""
-    truth = replay.path.with_name(f"{replay.name}.truth.json")
-    return json.loads(truth.read_text(encoding="utf-8"))["onset"] is not None
+    return json.loads(truth_of(replay).read_text(encoding="utf-8"))["onset"] is not None
 
 
 def pool(shared: Path, cache: Path, group: int, half: int) -> Path:
@@ -100,23 +101,48 @@ def pool(shared: Path, cache: Path, group: int, half: int) -> Path:
 
 
 def mixed(shared: Path, cache: Path, replay: Replay, half: int, *, fast: bool = False) -> Stream:
-    """The replay in the background; made where the cache has none. Raises TocsinError, DataError."""
+    """The replay in the background; made where the cache has none. Raises TocsinError, DataError.
+
+    The window lies around the onset; where it holds nothing to detect, since the recording began hours after the onset,
+    around the first relevant post.
+    """
     name = f"{replay.name}-{half}{'-fast' if fast else ''}"
-    posts, truth = cache / f"{name}.jsonl", cache / f"{name}.truth.json"
-    stream = Stream(replay=replay, half=half, fast=fast, posts=posts, truth=truth)
-    if truth.is_file():
+    stream = Stream(
+        replay=replay, half=half, fast=fast, posts=cache / f"{name}.jsonl", truth=cache / f"{name}.truth.json"
+    )
+    if stream.truth.is_file():
         return stream
-    rate, before, after = (FAST_RATE, FAST_BEFORE, FAST_AFTER) if fast else (RATE, BEFORE, AFTER)
+    known = json.loads(truth_of(replay).read_text(encoding="utf-8"))
+    _mix(shared, cache, stream, truth_of(replay))
+    if known["onset"] is not None and len(independent(stream)) < LEAST:
+        late = cache / f"{replay.name}.late.truth.json"
+        late.write_text(json.dumps(known | {"onset": None}), encoding="utf-8")
+        _mix(shared, cache, stream, late)
+    return stream
+
+
+def independent(stream: Stream) -> list[str]:
+    """The times of the stream's independent relevant posts."""
+    return list(json.loads(stream.truth.read_text(encoding="utf-8"))["events"][0]["independent_at"])
+
+
+def truth_of(replay: Replay) -> Path:
+    """The truth file of the whole replay."""
+    return replay.path.with_name(f"{replay.name}.truth.json")
+
+
+def _mix(shared: Path, cache: Path, stream: Stream, truth: Path) -> None:
+    rate, before, after = (FAST_RATE, FAST_BEFORE, FAST_AFTER) if stream.fast else (RATE, BEFORE, AFTER)
     command = [
-        sys.executable, str(shared / "tools" / "mix_stream.py"), "--replay", str(replay.path),
-        "--background", str(pool(shared, cache, replay.group, half)), "--rate", str(rate), "--no-repeat",
-        "--before", before, "--after", after, "--out", str(posts), "--truth-out", str(truth),
+        sys.executable, str(shared / "tools" / "mix_stream.py"), "--replay", str(stream.replay.path),
+        "--truth", str(truth), "--background", str(pool(shared, cache, stream.replay.group, stream.half)),
+        "--rate", str(rate), "--no-repeat", "--before", before, "--after", after, "--out", str(stream.posts),
+        "--truth-out", str(stream.truth),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
-        truth.unlink(missing_ok=True)
-        raise TocsinError(f"mix_stream.py could not mix {name}: {done.stderr.strip()}")
-    return stream
+        stream.truth.unlink(missing_ok=True)
+        raise TocsinError(f"mix_stream.py could not mix {stream.name}: {done.stderr.strip()}")
 
 
 def _half(items: Iterable[dict[str, Any]], half: int, trained: set[str]) -> list[dict[str, Any]]:

@@ -70,9 +70,12 @@ def root_of(db: Database, channel: str, view: str, event: str) -> dict[str, Any]
     """The delivery that posted this event's message in the channel, if it stands there or is on its way.
 
     After a change of the organisation's View, or a restart that rebuilt a long-lived event under another id, the
-    message was posted for another event; it is found by shared evidence.
+    message was posted for another event; it is found by evidence that both still have (an event that was split off
+    another one has none of it).
     """
     for candidate in [{"view": view, "event": event}, *events.sharing_evidence(db, view, event)]:
+        if not events.overlap(db, (view, event), (candidate["view"], candidate["event"])):
+            continue
         found = row(
             db,
             "SELECT * FROM deliveries AS post WHERE channel = ? AND event = ? AND view = ? AND act = 'post' "

@@ -97,6 +97,14 @@ def of_post(db: Database, view: str, post_key: str) -> list[str]:
     ]
 
 
+def overlap(db: Database, one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Do the last revisions of two events, each (view, event), share evidence? An event does with itself."""
+    if one == other:
+        return True
+    ours, theirs = latest(db, *one), latest(db, *other)
+    return ours is not None and theirs is not None and not set(ours.evidence).isdisjoint(theirs.evidence)
+
+
 def sharing_evidence(db: Database, view: str, event: str) -> list[dict[str, Any]]:
     """Other events, of this View or another, that share evidence with this one: ``view``, ``event``, most shared
     first."""

@@ -46,6 +46,8 @@ def add(db: Database, candidate: Candidate) -> None:
             "supersedes": post.official.supersedes,
             "cancelled": post.official.cancelled,
         },
+        "report": candidate.report,
+        "first_hand": candidate.first_hand,
     }
     db.execute(
         "INSERT OR IGNORE INTO posts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
@@ -187,6 +189,8 @@ def _candidate(found: dict[str, Any]) -> Candidate:
         embedding=found["embedding"],
         fingerprint=found["fingerprint"],
         model=found["model"],
+        report=more.get("report"),
+        first_hand=more.get("first_hand"),
     )
 
 

@@ -485,3 +485,38 @@ def test_counts_and_unsettled(world):
     assert world.write(deliveries.counts) == {"sent": 1, "queued": 2}
     assert world.write(deliveries.unsettled, "slack") == 2
     assert world.write(deliveries.unsettled, "discord") == 0
+
+
+# ---- one happening or two, found out late
+
+
+def test_an_event_that_was_split_off_posts_a_message_of_its_own(world):
+    world.channel(C1)
+    keys = ("bluesky|1", "bluesky|2")
+    world.record(alert(1, evidence=keys), steps=[world.candidate(key) for key in keys])
+    world.deliver_all()
+    part = event_id("bluesky|2")
+    world.record(
+        update(1, evidence=("bluesky|1",)),
+        make_update(event=part, revision=1, evidence=("bluesky|2",), quotes=("bluesky|2",)),
+    )
+    acts = [(row["event"], row["act"]) for row in world.rows() if row["state"] == "queued"]
+    assert acts == [(event_id("bluesky|1"), "edit"), (event_id("bluesky|1"), "reply"), (part, "post")]
+    world.deliver_all()
+    world.record(make_update(event=part, revision=2, evidence=("bluesky|2",), quotes=("bluesky|2",)))
+    (edit, _) = world.rows(state="queued")
+    assert (edit["event"], edit["act"]) == (part, "edit")
+    assert world.claim()[0].target_id != world.rows(act="post")[0]["platform_id"]
+
+
+def test_a_united_event_edits_its_own_message_one_last_time_and_the_other_goes_on_in_its_own(world):
+    world.channel(C1)
+    posted(world, 1, 2)
+    both = ("bluesky|1", "bluesky|2")
+    world.record(update(2, quotes=()), update(1, evidence=both))
+    sent = {(each.message.alert.event, each.act): each.target_id for each in world.deliver_all()}
+    places = {row["event"]: row["platform_id"] for row in world.rows(act="post")}
+    assert sent[event_id("bluesky|1"), Act.EDIT] == places[event_id("bluesky|1")]
+    assert sent[event_id("bluesky|2"), Act.EDIT] == places[event_id("bluesky|2")]
+    world.record(alert(1, revision=3, kind=Kind.RETRACTION, evidence=both), alert(2, revision=3, kind=Kind.RETRACTION))
+    assert {row["event"] for row in world.rows(act="edit", state="queued")} == set(places)

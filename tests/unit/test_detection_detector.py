@@ -385,6 +385,93 @@ def test_a_cancelled_official_warning_is_retracted():
     assert [alert.kind for alert in raised] == [Kind.NEW, Kind.RETRACTION]
 
 
+# one happening or two, found out late
+
+
+def between(number, text, *, weight, at, place=None):
+    """A report whose vector lies between the topics 1 and 2: ``weight`` of the first."""
+    vector = weight * direction(1, spread=0.3, member=number) + (1 - weight) * direction(2, spread=0.3, member=number)
+    made = report(number, text, at=at, topic=3, place=place)
+    return replace(made, embedding=candidates.packed(vector / np.linalg.norm(vector)))
+
+
+def two_that_are_one():
+    """Smoke over a quay nobody names, and a blast in Port Calder; then posts that tell of both in one breath."""
+    smoke = [
+        report(n, text, at=5 + 10 * n, topic=2, category="fire")
+        for n, text in enumerate(("thick smoke over the quay #quayfire", "what is burning there? #quayfire",
+                                  "two engines went past us #quayfire", "flames now, road is shut #quayfire"))
+    ]  # fmt: skip
+    both = [
+        between(20 + n, f"{text} Port Calder #quayfire", weight=0.3 + 0.08 * n, at=100 + 70 * n, place="Port Calder")
+        for n, text in enumerate(("it is the terminal that blew up", "whole sheds are burning since that bang in",
+                                  "boats leave the harbour because of it in", "I can see it from the ridge above",
+                                  "more engines come from the north to", "windows are out in half of"))
+    ]  # fmt: skip
+    return [*sorted([*blasts(4), *smoke], key=lambda c: c.stream_at), *both]
+
+
+def test_two_events_that_turn_out_to_be_one_end_with_updates_and_no_further_first_alert():
+    items = two_that_are_one()
+    raised = feed(detector(), items)
+    assert [alert.kind for alert in raised].count(Kind.NEW) == 2
+    blast, smoke = (alert.event for alert in raised if alert.kind is Kind.NEW)
+    ended = [alert for alert in raised if alert.event == smoke][-1]
+    assert ended.kind is Kind.UPDATE
+    assert ended.change == f"the same happening as event {blast}, which goes on"
+    assert ended.quotes == ()
+    going_on = [alert for alert in raised if alert.event == blast][-1]
+    assert f"event {smoke} is the same happening" in " ".join(a.change for a in raised if a.event == blast)
+    assert set(ended.evidence) <= set(going_on.evidence)
+
+
+def test_a_retraction_reaches_those_who_were_told_of_the_event_that_was_united_with_it():
+    items = two_that_are_one()
+    target = detector()
+    raised = feed(target, items)
+    gone = feed(target, [deletion(c, at=200) for c in items])
+    assert {alert.event for alert in gone if alert.kind is Kind.RETRACTION} == {alert.event for alert in raised}
+    numbers = [(alert.event, alert.revision) for alert in raised + gone]
+    assert len(numbers) == len(set(numbers))
+
+
+def two_in_one():
+    """Two towns, told of in nearly the same words, and one post that takes them for one."""
+    towns = ("Port Calder", "Dunmere")
+    items = []
+    for n in range(16):
+        town = towns[n % 2 if n > 2 else 0]
+        text = f"huge explosion in {town}, windows shaking {n}"
+        span = report(n, text, place=town)
+        if n == 1:
+            both = report(n, "explosions in Port Calder and Dunmere, is that one thing?", place="Dunmere")
+            span = replace(both, places=(*both.places, Span(text="Port Calder", start=14, end=25, type="LOC")))
+        items.append(replace(span, embedding=candidates.packed(direction(1, spread=0.2, member=n))))
+    return items
+
+
+def test_an_event_that_turns_out_to_be_two_is_split_with_updates_and_no_further_first_alert():
+    raised = feed(detector(), two_in_one())
+    assert [alert.kind for alert in raised].count(Kind.NEW) == 1
+    assert len({alert.event for alert in raised}) == 2
+    first = raised[0].event
+    part = next(alert for alert in raised if alert.event != first)
+    assert (part.kind, part.revision, part.change) == (Kind.UPDATE, 1, f"split from event {first}")
+    assert part.headline == "Explosion reported in Dunmere"
+    last = {alert.event: alert for alert in raised}
+    assert last[first].headline == "Explosion reported in Port Calder"
+    assert set(last[first].evidence).isdisjoint(last[part.event].evidence)
+    assert len(last[first].evidence) + len(last[part.event].evidence) >= 15
+
+
+@pytest.mark.parametrize("items", [two_that_are_one(), two_in_one()], ids=["one", "two"])
+def test_late_findings_survive_a_restart_anywhere(items):
+    whole = feed(detector(), items)
+    for cut in range(0, len(items), 4):
+        rebuilt = detector()
+        assert feed(rebuilt, items[:cut]) + feed(rebuilt, items[cut:]) == whole
+
+
 # always
 
 PROVIDERS = ("bluesky", "x", "mastodon")
