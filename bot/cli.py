@@ -17,6 +17,7 @@ import click
 from bot import admin, app, checking, commands, config, crashpoints, logs, printing, revoking
 from bot.admin import Actor
 from bot.commands import Answer, Context, When
+from bot.detection.detector import Detector
 from bot.domain import access as rules
 from bot.domain import alert as alerts
 from bot.domain import audit as chain
@@ -24,6 +25,7 @@ from bot.domain import channel as channels
 from bot.domain import errors
 from bot.domain.access import Capability, OrganisationState
 from bot.domain.delivery import State
+from bot.pipeline.tracing import Trace
 from bot.store import access, audit, deliveries, directory, sources
 from bot.store.database import Database, Tables
 
@@ -165,16 +167,40 @@ def rehearse(shell: Shell, as_json: bool) -> None:
 @click.option("--pace", default="max", help="max, or how many times faster than it was.")
 @click.option("--as", "org", help="What this organisation would have seen.")
 @click.option("--deliver", is_flag=True, help="Through the configured store to the configured channels.")
+@click.option(
+    "--explain",
+    "explained",
+    metavar="POST",
+    multiple=True,
+    help="What became of this post, stage by stage; may be given several times.",
+)
 @as_json
 @click.pass_obj
-def replay(shell: Shell, files: tuple[str, ...], pace: str, org: str | None, deliver: bool, as_json: bool) -> None:
+def replay(
+    shell: Shell,
+    files: tuple[str, ...],
+    pace: str,
+    org: str | None,
+    deliver: bool,
+    explained: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Recorded Post lines (files, .gz, or -) through the same pipeline."""
 
     def on_raised(line: dict[str, Any]) -> None:
         click.echo(json.dumps(line) if as_json else printing.alert(line))
 
-    order = app.Replay(files=files, pace=_pace(pace), org=org, deliver=deliver)
-    good, bad = asyncio.run(app.replay(shell.settings, order, stream=sys.stderr, on_raised=on_raised))
+    def on_traced(trace: Trace) -> None:
+        answer = commands.explained(trace.stages, trace.shown)
+        click.echo(
+            json.dumps({"post": trace.post} | answer.data)
+            if as_json
+            else printing.under(f"post {trace.post}", answer.text)
+        )
+
+    order = app.Replay(files=files, pace=_pace(pace), org=org, deliver=deliver, explain=explained)
+    replaying = app.replay(shell.settings, order, stream=sys.stderr, on_raised=on_raised, on_traced=on_traced)
+    good, bad = asyncio.run(replaying)
     if bad:
         click.echo(f"bad lines skipped: {bad}, good: {good}", err=True)
     if not good:
@@ -500,7 +526,11 @@ def export(shell: Shell, org: str, since: datetime, as_json: bool) -> None:  # n
 @click.pass_obj
 def explain(shell: Shell, what: str, org: str, as_json: bool) -> None:
     """Stage by stage, why an organisation got it or did not."""
-    show(shell.run(lambda context: commands.explain(context, what, org), read_only=True), as_json)
+
+    def make_detector(view: rules.ProviderSet) -> Detector:
+        return app.detectors(app.load_gazetteer())(view)
+
+    show(shell.run(lambda context: commands.explain(context, what, org, make_detector), read_only=True), as_json)
 
 
 @main.command("sources")
@@ -518,7 +548,7 @@ def sources_list(shell: Shell, as_json: bool) -> None:
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(["whole", "stages", "latency", "revocation", "naive"]),
+    type=click.Choice(["whole", "stages", "detection", "latency", "revocation", "naive"]),
     help="Only this part; may be given several times.",
 )
 @as_json

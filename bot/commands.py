@@ -187,20 +187,22 @@ async def export(context: Context, name: str, since: datetime) -> Answer:
     return Answer(text="\n".join(printing.alert(line) for line in found), data=found)
 
 
-async def explain(context: Context, what: str, name: str) -> Answer:
-    """Stage by stage, why an organisation got a post or an alert, or did not."""
+async def explain(context: Context, what: str, name: str, make_detector: explaining.MakeDetector) -> Answer:
+    """Stage by stage, why an organisation got a post or an alert, or did not. ``make_detector`` makes an empty one."""
 
     def read(db: Tables) -> tuple[list[explaining.Stage], bool]:
-        return explaining.explain(db, what, directory.organisation(db, name), context.now())
+        return explaining.explain(db, what, directory.organisation(db, name), context.now(), make_detector)
 
     stages, shown = await context.database.read(read)
-    lines = [f"{each.stage}: {each.verdict}" for each in stages]
+    return explained(stages, shown)
+
+
+def explained(stages: Sequence[explaining.Stage], shown: bool) -> Answer:
+    """The contract's ``{"stages", "shown"}``, and the same for people."""
+    rows = [{"stage": each.stage, "verdict": each.verdict, "figures": each.figures} for each in stages]
     return Answer(
-        text="\n".join([*lines, "shown" if shown else "not shown"]),
-        data={
-            "stages": [{"stage": each.stage, "verdict": each.verdict, "figures": each.figures} for each in stages],
-            "shown": shown,
-        },
+        text="\n".join([*printing.stages(rows), "shown" if shown else "not shown"]),
+        data={"stages": rows, "shown": shown},
     )
 
 

@@ -60,6 +60,8 @@ def _run(options: argparse.Namespace) -> int:
 
             for group in options.groups:
                 _say(unseen.train_group(options.shared, options.cache, group, threads=options.threads))
+            if all(unseen.has_model(options.cache, group) for group in range(folds.COUNT)):
+                unseen.calibrate(options.shared, options.cache, threads=options.threads)
         case "export":
             if not (options.run / "network.pt").is_file():
                 raise ModelError(f"there are no trained weights in {options.run}; run: python -m classifiers train")

@@ -23,6 +23,7 @@ __all__ = [
     "Embedding",
     "ModelError",
     "PlaceSpan",
+    "Screening",
 ]
 
 Embedding = npt.NDArray[np.float32]
@@ -65,6 +66,19 @@ class Classification:
         return category, self.categories[category]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screening:
+    """The screen's answer about one text: it passes from `threshold` on.
+
+    `score` is None where there is nothing to read, where the screen cannot judge, and for a model without a screen;
+    `threshold` is None for such a model.
+    """
+
+    passed: bool
+    score: float | None = None
+    threshold: float | None = None
+
+
 class Classifier(Protocol):
     """Blocking and thread-compatible (one call at a time); `batching.InferenceThread` puts it beside an event loop."""
 
@@ -72,6 +86,10 @@ class Classifier(Protocol):
 
     def screen(self, texts: Sequence[str]) -> list[bool]:
         """For each text: is it worth the transformer?"""
+        ...
+
+    def screening(self, text: str) -> Screening:
+        """What `screen` says of one text, with its figures."""
         ...
 
     def classify(self, texts: Sequence[str]) -> list[Classification]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from classifiers.api import EMBEDDING_SIZE, Classification, Embedding, ModelError, PlaceSpan
+from classifiers.api import EMBEDDING_SIZE, Classification, Embedding, ModelError, PlaceSpan, Screening
 from classifiers.calibration import Calibration
 from classifiers.normalising import case_of, normalise
 from classifiers.rows import SOURCES
@@ -153,6 +154,15 @@ class Encoder:
     def screen(self, texts: Sequence[str]) -> list[bool]:
         """For each text: is it worth the transformer?"""
         return self._screen.keep(texts)
+
+    def screening(self, text: str) -> Screening:
+        """What `screen` says of one text, with its figures."""
+        score = float(self._screen.scores([text])[0])
+        return Screening(
+            passed=score >= self._screen.threshold,
+            score=round(score, 3) if math.isfinite(score) else None,
+            threshold=round(self._screen.threshold, 3),
+        )
 
     def classify(self, texts: Sequence[str]) -> list[Classification]:
         """Answers in the order of the texts; any number of texts, any text (only its first 64 tokens count)."""

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bot import app, printing
-from bot.benching import fence, latency, machine, naive, stages, whole, workload
+from bot.benching import detection, fence, latency, machine, naive, stages, whole, workload
 from bot.commands import Answer
 from bot.config import Config
 
-PARTS = ("whole", "stages", "latency", "revocation", "naive")
+PARTS = ("whole", "stages", "detection", "latency", "revocation", "naive")
 LATENCY_S = 30.0
 FENCE_CHANNELS = 30  # of each organisation
 FENCE_ALERTS = 6
@@ -34,6 +34,7 @@ def bench(
     fence_channels: int = FENCE_CHANNELS,
     fence_rounds: int = FENCE_ROUNDS,
     naive_rounds: int = naive.ROUNDS,
+    live: int = detection.LIVE,
 ) -> Answer:
     """Measure ``only`` these ``PARTS``, or all. ``posts`` is for throughput and memory; the rest has its own sizes."""
     parts = [part for part in PARTS if part in only or not only]
@@ -44,6 +45,9 @@ def bench(
                 row = whole.measure(settings.model, posts, advance)
             data["memory"] = row.pop("memory") | {"posts": row["items"]}
             data["stages"].append(row)
+        if "detection" in parts:
+            with step("live posts", live) as advance:
+                data["detection"] = detection.measure(live, advance)
         classifier, gazetteer = app.load_classifier(settings.model), app.load_gazetteer()
         if "stages" in parts:
             with step("stages", posts + 2 * min(posts, stages.MODEL_MOST)) as advance:
@@ -97,6 +101,8 @@ def _text(data: dict[str, Any]) -> str:
             f"memory of the whole pipeline's process: {used['loaded_mib']} MiB when loaded, "
             f"{used['peak_mib']} MiB at its peak, {used['end_mib']} MiB after {used['posts']} posts"
         )
+    if "detection" in data:
+        parts.append(_detection(data["detection"]))
     if "latency" in data:
         parts.append(_latency(data["latency"]))
     if "revocation" in data:
@@ -136,6 +142,20 @@ def _naive(rows: list[dict[str, Any]]) -> str:
             "other, each round beginning with another way"
         )
     return "\n".join(said)
+
+
+def _detection(found: dict[str, Any]) -> str:
+    used, bounds = found["memory"], found["bounds"]
+    verdict = "met" if found["met"] else "NOT met"
+    slow = found["deletion_ms"]
+    deletion = "" if slow is None else f"; a deletion from the largest event takes {slow} ms"
+    return (
+        f"detection with {found['live_posts']:,} live posts in {found['clusters']:,} clusters, one thread: "
+        f"{found['per_second']:,.0f} candidates/s, {found['per_cpu_second']:,.0f} a CPU second{deletion}\n"
+        f"  goal {found['goal_per_second']:,.0f} a CPU second: {verdict}; memory {used['empty_mib']} MiB empty, "
+        f"{used['full_mib']} MiB with them; at most {bounds['posts']:,} posts in {bounds['clusters']:,} clusters of at "
+        f"most {bounds['posts_of_a_cluster']:,}"
+    )
 
 
 def _latency(found: dict[str, Any]) -> str:

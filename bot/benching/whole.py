@@ -2,19 +2,13 @@
 
 import asyncio
 import contextlib
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import bot
 from bot import admin, app, config
-from bot.benching import machine, workload
-from bot.domain import errors
+from bot.benching import child, machine, workload
 from bot.domain.access import ProviderSet
 from bot.domain.alert import Alert
 from bot.ingest.replay import ReplaySource
@@ -29,29 +23,7 @@ def measure(settings: config.Model, count: int, advance: Callable[[int], None]) 
         file = Path(folder) / "posts.jsonl"
         with file.open("wb") as stream:
             stream.writelines(workload.to_lines(workload.posts(count)))
-        arguments = [sys.executable, "-m", "bot.benching", str(file), settings.model_dump_json()]
-        path = os.pathsep.join(filter(None, [str(Path(bot.__file__).parent.parent), os.environ.get("PYTHONPATH")]))
-        with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}) as child:  # noqa: S603
-            try:
-                found = _follow(child, advance)
-            finally:
-                child.kill()
-    if found is None:
-        raise errors.TocsinError("bench: the whole pipeline failed in its own process; what it said stands above")
-    return found
-
-
-def _follow(child: "subprocess.Popen[bytes]", advance: Callable[[int], None]) -> dict[str, Any] | None:
-    """Pass on how far the child is; returns its result, which is its last line."""
-    found, before = None, 0
-    for line in child.stdout or ():
-        said = json.loads(line)
-        if "done" not in said:
-            found = said
-            continue
-        advance(said["done"] - before)
-        before = said["done"]
-    return found if child.wait() == 0 else None
+        return child.run(["whole", str(file), settings.model_dump_json()], "the whole pipeline", advance)
 
 
 async def run(file: str, settings: config.Model) -> dict[str, Any]:
@@ -88,11 +60,5 @@ async def run(file: str, settings: config.Model) -> dict[str, Any]:
 
 async def _tell(source: ReplaySource) -> None:
     while True:
-        tell({"done": source.good})
+        child.tell({"done": source.good})
         await asyncio.sleep(TOLD_EVERY_S)
-
-
-def tell(said: dict[str, Any]) -> None:
-    """One JSON line on stdout."""
-    sys.stdout.write(json.dumps(said) + "\n")
-    sys.stdout.flush()

@@ -15,9 +15,9 @@ _GROWTH = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """``level`` is None below the bar. ``town`` is the main place name as written, also where ``place`` is None."""
+    """``town`` is the main place name as written, also where ``place`` is None."""
 
-    level: Level | None
+    level: Level
     certainty: Certainty
     category: str
     categories: dict[str, float]
@@ -40,13 +40,12 @@ def assess(
 ) -> Assessment:
     """``afresh``: evidence went away, so nothing of the last revision is held on to."""
     last = None if afresh else cluster.raised
-    evidence = cluster.evidence(now)
     counts = toll(cluster)
     category = _category(cluster, last, weights)
     place = _place(cluster, last, gazetteer)
     named = places.main_town(cluster.towns)
     return Assessment(
-        level=levels.reached(cluster, evidence, counts, weights),
+        level=levels.reached(cluster, counts, weights),
         certainty=levels.certainty(cluster, weights),
         category=category,
         categories=_categories(cluster, category),
@@ -57,7 +56,7 @@ def assess(
         voices=len(cluster.voices),
         verified=len(cluster.verified),
         official=len(cluster.officials),
-        figures=levels.figures(cluster, evidence, counts, weights) | {"growth": _growth(cluster, now)},
+        figures=levels.figures(cluster, counts, weights) | {"growth": cluster.heard_since(now - _GROWTH)},
     )
 
 
@@ -70,7 +69,7 @@ def toll(cluster: Cluster) -> dict[str, int]:
         if trusted:
             found[kind] = max(trusted)
             continue
-        stated = sorted((voice.counts[kind] for voice in cluster.counted if kind in voice.counts), reverse=True)
+        stated = cluster.highest.get(kind, [])
         if len(stated) >= 2:
             found[kind] = stated[1]
     return found
@@ -126,15 +125,6 @@ def _place(cluster: Cluster, last: Alert | None, gazetteer: places.Gazetteer) ->
 
 
 def _well_named(cluster: Cluster, town: str) -> bool:
-    """A third of the voices name it: enough to put an unresolved name into a headline."""
-    return 3 * places.support(cluster.towns, town) >= len(cluster.voices)
-
-
-def _growth(cluster: Cluster, now: datetime) -> int:
-    """Voices of the last five minutes."""
-    count = 0
-    for voice in reversed(cluster.voices):
-        if now - voice.stream_at > _GROWTH:
-            break
-        count += 1
-    return count
+    """Two voices and a third of all name it: enough to put an unresolved name into a headline."""
+    support = places.support(cluster.towns, town)
+    return support >= min(2, len(cluster.voices)) and 3 * support >= len(cluster.voices)

@@ -34,22 +34,24 @@ def make(
         embedding=packed(classification.embedding),
         fingerprint=words.fingerprint(post.text),
         model=classification.model,
-        report=_rounded(classification.report),
-        first_hand=_rounded(classification.sources.get("first_hand")),
+        first_hand=classification.sources.get("first_hand"),
     )
 
 
 def refusal(post: Post, classification: Classification, weights: Weights = WEIGHTS) -> str | None:
-    """None if ``make`` gives a Candidate, else a sentence for ``explain``.
-
-    A post that says it is in a language for which the model's probabilities have not been measured needs more.
-    """
-    foreign = bool(post.langs) and not weights.measured_langs & set(post.langs)
-    threshold = weights.other_threshold if foreign else weights.threshold
+    """None if ``make`` gives a Candidate, else a sentence for ``explain``."""
+    needed = threshold(post, weights)
     category, p = min(classification.categories.items(), key=lambda item: (-item[1], item[0]))
-    if p >= threshold or denials.authoritative(post):
+    if p >= needed or denials.authoritative(post):
         return None
-    return f"the most probable category, {category}, has p {p:.2f}; a candidate needs {threshold:.2f}"
+    return f"the most probable category, {category}, has p {p:.2f}; a candidate needs {needed:.2f}"
+
+
+def threshold(post: Post, weights: Weights = WEIGHTS) -> float:
+    """The p from which it is a Candidate: higher where it says that it is in a language for which the model's
+    probabilities have not been measured."""
+    foreign = bool(post.langs) and weights.measured_langs.isdisjoint(post.langs)
+    return weights.other_threshold if foreign else weights.threshold
 
 
 def make_official(post: Post, seq: int, stream_at: datetime) -> Candidate:
@@ -66,10 +68,6 @@ def make_official(post: Post, seq: int, stream_at: datetime) -> Candidate:
         fingerprint=words.fingerprint(post.text),
         model=OFFICIAL,
     )
-
-
-def _rounded(p: float | None) -> float | None:
-    return None if p is None else round(p, 4)
 
 
 def packed(embedding: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> bytes:

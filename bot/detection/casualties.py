@@ -17,6 +17,7 @@ _NUMBER_WORDS = {
     "doze": 12, "vinte": 20, "trinta": 30,
 }  # fmt: skip
 _AMOUNT = r"(?P<{}>\d{{1,3}}(?:[.,]\d{{3}})+|\d{{1,6}}|" + "|".join(sorted(_NUMBER_WORDS, key=len, reverse=True)) + ")"
+_AMOUNTS = re.compile(r"(?<!\w)" + _AMOUNT.format("n") + r"\b", re.IGNORECASE)  # each pattern needs one
 _WHO = (
     r"(?:\s+(?:more|other|others|further|people|persons?|ppl|men|women|child(?:ren)?|students?|workers?|passengers?|"
     r"civilians?|soldiers?|firefighters?|residents?|officers?|personas?|personnes?|pessoas?|trabajadores|policiers?|"
@@ -68,6 +69,8 @@ def counts(text: str) -> dict[str, int]:
     """``{"dead": 3, "injured": 20}``: the largest count of each kind that the text states, absent where none."""
     text = text[:_MAX_CHARACTERS]
     found: dict[str, int] = {}
+    if _AMOUNTS.search(text) is None:
+        return found
     for kind, pattern in _PATTERNS.items():
         _keep(found, kind, pattern, text)
     for pattern in (_TOLL, _KILLS, _SPANISH_RISE):

@@ -1,21 +1,24 @@
 """Streaming clustering: which live Cluster a post belongs to, in bounded memory and independent of arrival batches."""
 
-from collections import OrderedDict
-from collections.abc import Collection
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 
 from bot.detection import kinship, places, words
 from bot.detection.clusters import Cluster
-from bot.detection.members import Member, Vector
+from bot.detection.members import TOWNS_COMPARED, Member, Vector
+from bot.detection.rates import Familiar
+from bot.detection.vectors import Vectors
 from bot.detection.weights import Weights
+from bot.domain.alert import Alert
+from bot.domain.memory import KeptPost, Memory
 
-_SIZE = 384
-_TOWNS_COMPARED = 12
 _BOTH = 0.34  # so many voices to each of the smaller town may name both, before the two are one happening
 _SQUASHED = 5  # letters of a town that a hash tag begins with: #bostonmarathon, #saintaubrac
 
@@ -40,7 +43,8 @@ class Match:
 
 class Clusters:
     """All live clusters of one Detector. Un-raised ones end ``window`` after their last post, raised ones
-    ``raised_window``; at most ``max_clusters`` live at a time and the longest silent un-raised one goes first."""
+    ``raised_window``; at most ``max_clusters`` with ``max_live_posts`` posts live at a time, and the longest silent
+    un-raised one goes first."""
 
     def __init__(self, gazetteer: places.Gazetteer, weights: Weights) -> None:
         self._gazetteer = gazetteer
@@ -50,14 +54,23 @@ class Clusters:
         self._of_key: dict[str, Cluster] = {}
         self._of_fingerprint: dict[str, Cluster] = {}
         self._of_name: dict[str, dict[int, Cluster]] = {}
-        self._matrix: np.ndarray[Any, np.dtype[np.float32]] = np.zeros((256, _SIZE), dtype=np.float32)
-        self._slots: list[Cluster | None] = [None] * 256
-        self._free: list[int] = list(range(255, -1, -1))
-        self._high = 0
+        self._of_author: dict[str, tuple[str, ...]] = {}
+        self._vectors = Vectors()
+        self._raised_vectors = Vectors()
         self._next = 1
+        self._turn = 0
+        self._turn_of: dict[str, int] = {}
+        self._touched: set[int] = set()  # clusters, and posts, that changed since ``remembered`` was last asked
+        self._moved: set[str] = set()
+        self.familiar = Familiar(weights)
 
     def __len__(self) -> int:
         return len(self._quiet) + len(self._raised)
+
+    @property
+    def posts(self) -> int:
+        """How many posts are live."""
+        return len(self._of_key)
 
     def of(self, key: str) -> Cluster | None:
         return self._of_key.get(key)
@@ -81,9 +94,8 @@ class Clusters:
         return gone
 
     def start(self, member: Member) -> tuple[Cluster, str | None]:
-        while len(self) >= self._weights.max_clusters:
-            line = self._quiet or self._raised
-            self.drop(next(iter(line.values())))
+        while len(self) >= self._weights.max_clusters and (old := self._longest_silent()) is not None:
+            self.drop(old)
         cluster = Cluster(self._next, self._weights)
         self._next += 1
         self._quiet[cluster.number] = cluster
@@ -93,45 +105,98 @@ class Clusters:
         """Join; returns why it is no independent voice, None if it is one."""
         if len(cluster.members) >= self._weights.max_posts:
             return f"the event already holds {self._weights.max_posts} posts"
+        while self.posts >= self._weights.max_live_posts and (old := self._longest_silent(but=cluster)) is not None:
+            self.drop(old)
         why = cluster.add(member)
-        self._of_key[member.key] = cluster
-        if member.words:
-            self._of_fingerprint.setdefault(member.fingerprint, cluster)
-        self._index(cluster, member.names)
+        self._turn += 1
+        self._turn_of[member.key] = cluster.turn = self._turn
+        self._touched.add(cluster.number)
+        self._moved.add(member.key)
+        self._know(cluster, member)
         line = self._raised if cluster.number in self._raised else self._quiet
         line.move_to_end(cluster.number)
-        self._place_vector(cluster)
+        self._place(cluster)
         return why
 
     def promote(self, cluster: Cluster) -> None:
         """It has been raised and lives by the longer window from now on."""
         if self._quiet.pop(cluster.number, None) is not None:
             self._raised[cluster.number] = cluster
+            self._touched.add(cluster.number)
+            self._raised_vectors.place(cluster)
 
     def close(self, cluster: Cluster) -> None:
         """Retracted: it takes no more posts, but its posts stay known until it expires."""
         cluster.closed = True
+        self._touched.add(cluster.number)
         self._leave_search(cluster)
 
     def remove(self, key: str) -> Cluster | None:
         """A post is gone; returns the cluster that held it. A cluster without posts that was never raised goes too."""
-        cluster = self._of_key.pop(key, None)
+        cluster = self._of_key.get(key)
         if cluster is None:
             return None
-        member = cluster.remove(key)
-        known = member is not None and self._of_fingerprint.get(member.fingerprint) is cluster
-        if member is not None and known and member.fingerprint not in cluster.fingerprints:
-            del self._of_fingerprint[member.fingerprint]
+        self._forget(cluster.remove([key]), cluster)
         if not cluster.members and cluster.raised is None:
             self.drop(cluster)
         elif not cluster.closed:
-            self._place_vector(cluster)
+            self._place(cluster)
         return cluster
+
+    def sum_anew(self, cluster: Cluster) -> None:
+        """What counts as a voice has changed."""
+        cluster.rebuild()
+        if not cluster.closed:
+            self._place(cluster)
+
+    def remembered(self, now: datetime, pending: Collection[int]) -> Memory:
+        """What has changed since it was asked before; of a fresh one everything."""
+        posts = {key: self._of_key.get(key) for key in sorted(self._moved)}
+        clusters = {number: self._raised.get(number) or self._quiet.get(number) for number in sorted(self._touched)}
+        self._moved, self._touched = set(), set()
+        return Memory(
+            now=now,
+            number=self._next - 1,
+            turn=self._turn,
+            pending=tuple(sorted(pending)),
+            clusters=tuple(cluster.kept() for cluster in clusters.values() if cluster is not None),
+            posts=tuple(
+                KeptPost(
+                    key=key, cluster=cluster.number, turn=self._turn_of[key], stream_at=cluster.members[key].stream_at
+                )
+                for key, cluster in posts.items()
+                if cluster is not None
+            ),
+            gone_clusters=tuple(number for number, cluster in clusters.items() if cluster is None),
+            gone_posts=tuple(key for key, cluster in posts.items() if cluster is None),
+        )
+
+    def resume(self, memory: Memory, members: Mapping[str, Member], raised: Mapping[str, Alert]) -> None:
+        """Hold what another one held; call it on a fresh one. ``members``: by post key. ``raised``: each event's last
+        revision. Nothing is decided again: every post is where it was, in the same order."""
+        self._next, self._turn = memory.number + 1, memory.turn
+        live: dict[int, Cluster] = {}
+        for kept in sorted(memory.clusters, key=lambda each: each.turn):
+            live[kept.number] = cluster = Cluster.resumed(kept, self._weights, raised)
+            line = self._quiet if cluster.raised is None else self._raised
+            line[cluster.number] = cluster
+        for post in sorted(memory.posts, key=lambda each: each.turn):
+            cluster, member = live[post.cluster], members[post.key]
+            cluster.add(member)
+            self._turn_of[post.key] = post.turn
+            self._know(cluster, member)
+        for kept in memory.clusters:
+            cluster = live[kept.number]
+            cluster.last_at = kept.last_at
+            cluster.denied_by = {key: cluster.members[key] for key in kept.denied_by}
+            if cluster.closed:
+                self._leave_search(cluster)
+            else:
+                self._place(cluster)
 
     def by_author(self, author: str) -> list[str]:
         """The keys of this author's live posts, in order of the clusters' and the posts' arrival."""
-        found = [(c.number, key) for c in self.live() for key, m in c.members.items() if m.author == author]
-        return [key for _, key in sorted(found, key=lambda item: item[0])]
+        return sorted(self._of_author.get(author, ()), key=lambda key: self._of_key[key].number)
 
     def merge(self, into: Cluster, other: Cluster) -> None:
         """Every post of ``other`` moves over, in order of arrival."""
@@ -141,7 +206,9 @@ class Clusters:
         for member in members:
             self.add(into, member)
         into.denied_by.update({key: member for key, member in denied_by.items() if key in into.members})
-        into.cancelled |= other.cancelled
+        if not other.cancelled <= into.cancelled:
+            into.cancelled |= other.cancelled
+            self.sum_anew(into)
         into.parted_from |= other.parted_from
         into.absorbed += other.absorbed
 
@@ -149,14 +216,14 @@ class Clusters:
         """The posts ``keys`` leave for a raised cluster of their own, in order of arrival, or for the one for which
         others of their kind have left before; the rest is summed anew."""
         moving = [member for key, member in cluster.members.items() if key in keys]
-        for member in moving:
-            self.remove(member.key)
+        self._forget(cluster.remove([member.key for member in moving]), cluster)
+        self._place(cluster)
         part, _ = self.start(moving[0])
         for member in moving[1:]:
             self.add(part, member)
         self.promote(part)
         for sibling in (number for number in cluster.parted_from if number in self._raised):
-            if self._relation_of(self._raised[sibling], part) is Relation.SAME:
+            if self._relation(self._raised[sibling], part) is Relation.SAME:
                 self.merge(self._raised[sibling], part)
                 return self._raised[sibling]
         cluster.parted_from.add(part.number)
@@ -169,12 +236,12 @@ class Clusters:
         Two towns far from each other, each named by enough voices to be raised alone, while hardly any names both. What
         reaches over a region is never parted.
         """
-        if cluster.category in kinship.WIDE or len(cluster.voices) < 2 * self._weights.alert_voices:
+        if cluster.category in kinship.WIDE or len(cluster.voices) < 2 * self._weights.apart_voices:
             return frozenset()
         main = places.main_town(cluster.towns)
         if main is None or places.is_feature(main):
             return frozenset()
-        for rival in list(cluster.towns)[:_TOWNS_COMPARED]:
+        for rival in islice(cluster.towns, TOWNS_COMPARED):
             if not self._rivals(cluster, main, rival):
                 continue
             first = next(iter(cluster.members.values()))
@@ -193,17 +260,44 @@ class Clusters:
             return False
         sides = [(_says(voice, main), _says(voice, rival)) for voice in cluster.voices]
         smaller = min(sides.count((True, False)), sides.count((False, True)))
-        return smaller >= self._weights.alert_voices and sides.count((True, True)) <= _BOTH * smaller
+        return smaller >= self._weights.apart_voices and sides.count((True, True)) <= _BOTH * smaller
 
     def drop(self, cluster: Cluster) -> None:
         self._quiet.pop(cluster.number, None)
         self._raised.pop(cluster.number, None)
         self._leave_search(cluster)
-        for key, member in cluster.members.items():
-            if self._of_key.get(key) is cluster:
-                del self._of_key[key]
-            if self._of_fingerprint.get(member.fingerprint) is cluster:
+        self._forget(cluster.members.values(), cluster)
+
+    def _forget(self, gone: Collection[Member], cluster: Cluster) -> None:
+        """These posts of the cluster are not live any more. Words and names that it still has keep leading to it."""
+        live = cluster.number in self._quiet or cluster.number in self._raised
+        self._touched.add(cluster.number)
+        if live:
+            self._unindex(cluster, frozenset().union(*(member.names for member in gone)))
+        for member in gone:
+            del self._of_key[member.key]
+            del self._turn_of[member.key]
+            self._moved.add(member.key)
+            if self._of_fingerprint.get(member.fingerprint) is cluster and not (
+                live and member.fingerprint in cluster.fingerprints
+            ):
                 del self._of_fingerprint[member.fingerprint]
+            if member.author is not None:
+                others = tuple(key for key in self._of_author[member.author] if key != member.key)
+                if others:
+                    self._of_author[member.author] = others
+                else:
+                    del self._of_author[member.author]
+
+    def _longest_silent(self, *, but: Cluster | None = None) -> Cluster | None:
+        """What makes room: un-raised clusters before raised ones."""
+        return next((c for line in (self._quiet, self._raised) for c in line.values() if c is not but), None)
+
+    def _place(self, cluster: Cluster) -> None:
+        """Where its centroid is now, it can be found."""
+        self._vectors.place(cluster)
+        if cluster.number in self._raised:
+            self._raised_vectors.place(cluster)
 
     def original_of(self, member: Member) -> Cluster | None:
         """The live cluster that holds the post which this one reposts or repeats word for word."""
@@ -215,11 +309,18 @@ class Clusters:
     def nearest(self, member: Member, now: datetime) -> Match | None:
         """The live cluster that it belongs to, or None."""
         best: Match | None = None
-        for cluster in self._near(member):
+        near = self._near(member)
+        for cluster, cosine in zip(near, self._cosines(member, near), strict=True):
+            if not self._tied(member, cluster, cosine):
+                continue
             match = self.compare(member, cluster, now)
             if self._joins(match) and (best is None or _rank(match) < _rank(best)):
                 best = match
         return best
+
+    def named(self, cluster: Cluster) -> int:
+        """How many of its voices give the rare name that most of them give."""
+        return max((count for name, count in cluster.names.items() if self.familiar.rare(name)), default=0)
 
     def denied(self, member: Member, now: datetime) -> Match | None:
         """The event that a denial denies: a raised one rather than another. What the model says of the denial's own
@@ -241,38 +342,47 @@ class Clusters:
         one happening is the worst fault after a false one. One that was raised has to share the place or two names.
         """
         late = cluster.raised is not None
+        margin = self._weights.late_merge_margin if late else 0.0
+        least = min(self._weights.absorb_cosine, self._weights.absorb_alone_cosine)
         best: tuple[float, int] | None = None
         found: Cluster | None = None
-        for event in self._raised.values():
+        for event in self._raised_about(cluster, least + margin):
             if event is cluster or event.closed or event.number in cluster.parted_from:
                 continue
             if not kinship.related(event.category, cluster.category):
                 continue
             cosine = _cosine(event.centroid, cluster.centroid)
-            shared = _shared_names(event, cluster.names, cluster.content, self._rare)
-            relation = self._relation_of(event, cluster)
+            if event.centroid is None or cluster.centroid is None:
+                cosine = self._weights.unknown_cosine
+            cosine -= margin
+            if cosine < least:
+                continue
+            shared = _shared_names(event, cluster, self.familiar.rare)
+            alone = cosine >= self._weights.absorb_alone_cosine
+            if late and not alone and len(shared) < 2 and not _same_place(event, cluster):
+                continue
+            relation = self._relation(event, cluster)
             if relation is Relation.CONFLICT:
                 continue
             tied = relation is Relation.SAME or len(shared) >= 2
-            if event.centroid is None or cluster.centroid is None:
-                cosine = self._weights.unknown_cosine
-            if late:
-                cosine -= self._weights.late_merge_margin
-            else:
+            if not late:
                 tied = tied or self._widely(event, cluster, relation, now, cosine)
             vague = not late and not cluster.towns and event.category == cluster.category
             if vague and cosine >= (
                 self._weights.absorb_vague_cosine if shared else self._weights.absorb_unnamed_cosine
             ):
                 tied = True
-            if (tied and cosine >= self._weights.absorb_cosine) or cosine >= self._weights.absorb_alone_cosine:
+            if (tied and cosine >= self._weights.absorb_cosine) or alone:
                 rank = (-cosine - 0.1 * len(shared), event.number)
                 if best is None or rank < best:
                     best, found = rank, event
         return found
 
-    def _relation_of(self, one: Cluster, other: Cluster) -> Relation:
-        return self._relation(one, list(other.towns), frozenset(other.areas), other.content, other.category)
+    def _raised_about(self, cluster: Cluster, cosine: float) -> list[Cluster]:
+        """Raised events of at least this cosine with the cluster, about, and those for which it cannot be told."""
+        if cluster.centroid is None:
+            return self.raised()
+        return [*self._raised_vectors.at_least(cluster.centroid, cosine), *self._raised_vectors.without.values()]
 
     def _widely(self, event: Cluster, cluster: Cluster, relation: Relation, now: datetime, cosine: float) -> bool:
         """One earthquake is felt in many towns: same category, same country, soon after and told alike."""
@@ -288,19 +398,15 @@ class Clusters:
     def compare(self, member: Member, cluster: Cluster, now: datetime, *, ageless: bool = False) -> Match:
         """Cosine plus what the two have in common, minus what stands against it and the cluster's age."""
         weights = self._weights
-        cosine = _cosine(member.vector, cluster.centroid)
-        relation = self._relation(
-            cluster, list(member.mentions.towns), member.mentions.areas, member.content, member.category
-        )
-        shared = _shared_names(cluster, member.names, member.content, self._rare)
-        if member.vector is None or cluster.centroid is None:
-            cosine = self._weights.unknown_cosine
+        (cosine,) = self._cosines(member, [cluster])
+        shared = _shared_names(cluster, member, self.familiar.rare)
+        relation = self._relation(cluster, member)
         affinity = cosine
-        towns = {token for town in member.mentions.towns for token in town.split()} | {
-            token for town in list(cluster.towns)[:_TOWNS_COMPARED] for token in town.split()
-        }
         if relation is Relation.SAME:
-            affinity += weights.place_bonus + (weights.small_place_bonus if set(shared) & towns else 0.0)
+            towns = {token for town in member.towns for token in town.split()} | {
+                token for town in islice(cluster.towns, TOWNS_COMPARED) for token in town.split()
+            }
+            affinity += weights.place_bonus + (weights.small_place_bonus if towns.intersection(shared) else 0.0)
             others = sum(name not in towns for name in shared)
         else:
             affinity += weights.country_bonus * (relation is Relation.COUNTRY)
@@ -313,6 +419,21 @@ class Clusters:
                 affinity -= weights.ageing * min(1.0, max(0.0, (now - cluster.last_at) / weights.window))
             affinity += weights.raised_bonus * (cluster.raised is not None)
         return Match(cluster, cosine, round(affinity, 4), shared, relation)
+
+    def _cosines(self, member: Member, clusters: Sequence[Cluster]) -> list[float]:
+        unknown = self._weights.unknown_cosine
+        if member.vector is None:
+            return [unknown] * len(clusters)
+        known = iter(_cosines(member.vector, [c.centroid for c in clusters if c.centroid is not None]))
+        return [unknown if cluster.centroid is None else next(known) for cluster in clusters]
+
+    def _tied(self, member: Member, cluster: Cluster, cosine: float) -> bool:
+        """What ``_joins`` asks for at the least, and most of what is looked at does not have."""
+        return (
+            cosine >= self._weights.alone_cosine
+            or bool(_shared_names(cluster, member, self.familiar.rare))
+            or _same_place(cluster, member)
+        )
 
     def _joins(self, match: Match) -> bool:
         weights = self._weights
@@ -332,25 +453,17 @@ class Clusters:
             return 0.0
         return -self._weights.category_penalty
 
-    def _relation(
-        self,
-        cluster: Cluster,
-        towns: list[str],
-        areas: frozenset[tuple[str, str]],
-        content: "frozenset[str] | dict[str, int]",
-        category: str,
-    ) -> Relation:
-        ours = [town for town in list(cluster.towns)[:_TOWNS_COMPARED] if not places.is_feature(town)]
-        theirs = [town for town in towns[:_TOWNS_COMPARED] if not places.is_feature(town)]
-        if _named(ours, theirs, content) or _named(theirs, ours, cluster.content):
+    def _relation(self, one: Cluster, other: Cluster | Member) -> Relation:
+        if _same_place(one, other):
             return Relation.SAME
-        countries = {country for country, _ in cluster.areas} or self._gazetteer.countries_of(ours)
-        others = {country for country, _ in areas} or self._gazetteer.countries_of(theirs)
+        ours, theirs = one.compared_towns, other.compared_towns
+        countries = {country for country, _ in one.areas} or self._gazetteer.countries_of(ours)
+        others = {country for country, _ in other.areas} or self._gazetteer.countries_of(theirs)
         if countries and others and not countries & others:
             return Relation.CONFLICT
         together = bool(countries & others)
         if ours and theirs:
-            wide = category in kinship.WIDE
+            wide = other.category in kinship.WIDE
             apart = self._gazetteer.apart_km(ours, theirs)
             if apart is not None:
                 near = apart <= (self._weights.region_km if wide else self._weights.town_km)
@@ -363,53 +476,41 @@ class Clusters:
         """The clusters worth a closer look: nearest by cosine, and those that share a rare name."""
         found: dict[int, Cluster] = {}
         count = self._weights.neighbours
-        if member.vector is not None and self._high:
-            cosines = self._matrix[: self._high] @ member.vector
-            few = self._high <= count
-            nearest = np.arange(self._high) if few else np.argpartition(-cosines, count)[:count]
-            for slot in nearest.tolist():
-                cluster = self._slots[slot]
-                if cluster is not None:
-                    found[cluster.number] = cluster
+        if member.vector is not None:
+            found = {cluster.number: cluster for cluster in self._vectors.nearest(member.vector, count)}
         seen = 0
         for name in sorted(member.names | member.content):
             sharing = self._of_name.get(name)
-            if sharing is not None and self._rare(name):
+            if sharing is not None and self.familiar.rare(name):
                 found.update(sharing)
                 seen += len(sharing)
                 if seen > 4 * count:
                     break
         return [found[number] for number in sorted(found)]
 
-    def _rare(self, name: str) -> bool:
-        """Few live clusters know this name."""
-        limit = max(self._weights.rare_clusters, int(self._weights.rare_share * len(self)))
-        return len(self._of_name.get(name, ())) <= limit
+    def _know(self, cluster: Cluster, member: Member) -> None:
+        self._of_key[member.key] = cluster
+        if member.author is not None:
+            self._of_author[member.author] = (*self._of_author.get(member.author, ()), member.key)
+        if member.words:
+            self._of_fingerprint.setdefault(member.fingerprint, cluster)
+        self._index(cluster, member.names)
 
     def _index(self, cluster: Cluster, names: frozenset[str]) -> None:
         for name in names:
             self._of_name.setdefault(name, {})[cluster.number] = cluster
 
-    def _place_vector(self, cluster: Cluster) -> None:
-        if cluster.centroid is None:
-            return
-        if cluster.slot is None:
-            if not self._free:
-                size = len(self._slots)
-                self._matrix = np.concatenate([self._matrix, np.zeros((size, _SIZE), dtype=np.float32)])
-                self._slots.extend([None] * size)
-                self._free = list(range(2 * size - 1, size - 1, -1))
-            cluster.slot = self._free.pop()
-            self._slots[cluster.slot] = cluster
-            self._high = max(self._high, cluster.slot + 1)
-        self._matrix[cluster.slot] = cluster.centroid
+    def _unindex(self, cluster: Cluster, names: frozenset[str]) -> None:
+        """Names that posts gave which are gone, and no other post of the cluster gives."""
+        left = names.difference(*(member.names for member in cluster.members.values()))
+        for name in left:
+            sharing = self._of_name.get(name)
+            if sharing is not None and sharing.pop(cluster.number, None) is not None and not sharing:
+                del self._of_name[name]
 
     def _leave_search(self, cluster: Cluster) -> None:
-        if cluster.slot is not None:
-            self._matrix[cluster.slot] = 0.0
-            self._slots[cluster.slot] = None
-            self._free.append(cluster.slot)
-            cluster.slot = None
+        self._vectors.leave(cluster)
+        self._raised_vectors.leave(cluster)
         known = set(cluster.names)
         for member in cluster.members.values():
             known |= member.names
@@ -421,8 +522,8 @@ class Clusters:
 
 def _says(member: Member, town: str) -> bool:
     """Does the post name the town, alone or within a longer name?"""
-    tokens = set(town.split())
-    return any(tokens <= set(other.split()) for other in member.mentions.towns)
+    tokens = places.tokens(town)
+    return any(tokens <= places.tokens(other) for other in member.towns)
 
 
 def _rank(match: Match) -> tuple[float, int]:
@@ -430,31 +531,51 @@ def _rank(match: Match) -> tuple[float, int]:
 
 
 def _cosine(one: Vector | None, other: Vector | None) -> float:
-    """Summed in float64 in a fixed order, and rounded, so that it does not depend on what else is in memory."""
-    if one is None or other is None:
-        return 0.0
-    return round(float((one.astype(np.float64) * other).sum()), 4)
+    return 0.0 if one is None or other is None else _cosines(one, [other])[0]
 
 
-def _shared_names(cluster: Cluster, names: Any, content: Any, rare: Any) -> tuple[str, ...]:
+def _cosines(one: Vector, others: Sequence[Vector]) -> list[float]:
+    """Summed in float64 in a fixed order, each row alone, and rounded, so that none depends on what else is in
+    memory."""
+    if not others:
+        return []
+    products = one.astype(np.float64) * np.stack(others)
+    return [round(cosine, 4) for cosine in products.sum(axis=1).tolist()]
+
+
+def _shared_names(cluster: Cluster, other: Cluster | Member, rare: Callable[[str], bool]) -> tuple[str, ...]:
     """Rare names of either side that the other side has among its words, and those that stand for a raised event."""
-    known = cluster.names
-    both = {name for name in names if name in cluster.content or name in known}
-    both.update(word for word in content if word in known)
+    known, said = cluster.names.keys(), cluster.content.keys()
+    names, content = _set(other.names), _set(other.content)
+    both = (names & said) | (names & known) | (content & known)
     return tuple(sorted(name for name in both if rare(name) or cluster.leads(name)))
 
 
-def _named(towns: list[str], others: list[str], content: Any) -> bool:
+def _set(words: Set[str] | Counter[str]) -> Set[str]:
+    return words.keys() if isinstance(words, Counter) else words
+
+
+def _same_place(one: Cluster, other: Cluster | Member) -> bool:
+    ours, theirs = one.compared_towns, other.compared_towns
+    return _named(ours, theirs, other) or _named(theirs, ours, one)
+
+
+def _named(towns: list[str], others: list[str], side: Cluster | Member) -> bool:
     """Is one of ``towns`` among the other side's words or part of one of its towns?"""
     for town in towns:
-        tokens = {token for token in town.split() if not words.is_common(token)}
+        tokens, squashed = _telling(town)
         if not tokens:
             continue
-        if all(token in content for token in tokens):
+        if all(token in side.content for token in tokens):
             return True
-        squashed = "".join(town.split())
-        if len(squashed) >= _SQUASHED and any(word.startswith(squashed) for word in content):
+        if len(squashed) >= _SQUASHED and side.says_begin(squashed):
             return True
-        if any(tokens <= set(other.split()) for other in others):
+        if any(tokens <= places.tokens(other) for other in others):
             return True
     return False
+
+
+@lru_cache(maxsize=16_384)
+def _telling(town: str) -> tuple[frozenset[str], str]:
+    """The tokens of its name that are no everyday words, and the name as a hash tag has it."""
+    return frozenset(token for token in town.split() if not words.is_common(token)), "".join(town.split())

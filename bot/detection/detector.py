@@ -1,14 +1,18 @@
 """The Detector: candidates and deletions in, Alert revisions out, for one set of permitted providers.
 
 Nothing outside what is handed in shapes its answers: the same candidates and deletions in the same order give the same
-alerts, ids included, however they are batched; feeding them again rebuilds the state after a restart.
+alerts, ids included, however they are batched. Feeding them again builds the same state; after a restart, when texts
+have been purged, ``resume`` goes on from what was remembered.
 """
 
+import heapq
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bot.detection import assessment, levels, members, places, revisions
+from bot.detection import assessment, levels, members, places, revisions, strength
 from bot.detection.clustering import Clusters, Match
 from bot.detection.clusters import Cluster
 from bot.detection.members import Member
@@ -16,8 +20,19 @@ from bot.detection.rates import Rates
 from bot.detection.weights import Weights
 from bot.domain import alert as alerts
 from bot.domain.access import ProviderSet
-from bot.domain.alert import Alert, Kind, Level
+from bot.domain.alert import Alert, Kind
+from bot.domain.memory import Memory
 from bot.domain.post import Candidate, Deletion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighed:
+    """A cluster at one moment: its number, how many voices, its ``strength.features``, and the keys of its posts."""
+
+    cluster: int
+    voices: int
+    features: dict[str, float]
+    evidence: tuple[str, ...]
 
 
 class Detector:
@@ -30,8 +45,10 @@ class Detector:
         self._clusters = Clusters(gazetteer, self._weights)
         self._rates = Rates(self._weights)
         self._pending: dict[int, Cluster] = {}
+        self._held: list[tuple[datetime, int]] = []  # a heap: since when each of them may not be updated
         self._verdicts: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._now: datetime | None = None
+        self._heard_at: datetime | None = None
 
     def add(self, candidate: Candidate) -> list[Alert]:
         """Take one candidate in; returns the revisions that are due now, oldest event first. A candidate of a provider
@@ -43,11 +60,10 @@ class Detector:
         due = self._flush(now)
         if self._clusters.of(post.key) is not None:
             return due
-        if now - post.created_at > self._weights.oldest_post:
+        member = members.member(candidate, self._gazetteer, stream_at=now)
+        if not self._hear(member, candidate.stream_at):
             self._note(post.key, f"it was written more than {self._weights.oldest_post} before it came")
             return due
-        member = members.member(candidate, self._gazetteer, stream_at=now)
-        self._rates.note(member.category, now)
         if member.official is not None and member.official.cancelled:
             return due + self._cancel(member, now)
         if member.denial:
@@ -58,27 +74,30 @@ class Detector:
         if member.official is not None and cluster.disputed:
             cluster.denied_by.clear()
             return due + self._revise(cluster, now, correction="confirmed officially after a denial")
-        return due + self._consider(cluster, now)
+        return due + self._consider(cluster, now, grew=self._grew(cluster, member))
 
     def delete(self, deletion: Deletion, stream_at: datetime) -> list[Alert]:
         """Posts are gone at their source: their events lose the evidence, are corrected without it, or retracted."""
         if not self.view.permits(deletion.provider):
             return []
         now = self._advance(stream_at)
-        due = self._flush(now)
         keys = [deletion.key] if deletion.key is not None else []
-        if deletion.author is not None:
-            keys += self._clusters.by_author(f"{deletion.provider}|{deletion.author}")
-        touched: dict[int, tuple[Cluster, set[str]]] = {}
+        author = None if deletion.author is None else f"{deletion.provider}|{deletion.author}"
+        self._clusters.familiar.delete(key=deletion.key, author=author)
+        if author is not None:
+            keys += self._clusters.by_author(author)
+        touched: dict[int, tuple[Cluster, list[Member]]] = {}
         for key in keys:
-            cluster = self._clusters.remove(key)
+            cluster = self._clusters.of(key)
             if cluster is not None:
-                touched.setdefault(cluster.number, (cluster, set()))[1].add(key)
+                touched.setdefault(cluster.number, (cluster, []))[1].append(cluster.members[key])
+                self._clusters.remove(key)
                 self._note(key, "it was deleted at its source")
+        due: list[Alert] = []
         for number in sorted(touched):
             cluster, gone = touched[number]
             due += self._weaken(cluster, gone, now)
-        return due
+        return due + self._flush(now)  # last: an update that was held back shall not tell of what is gone
 
     def explain(self, post_key: str) -> dict[str, Any] | None:
         """The verdict on a post: which event it is evidence of, how similar, whether it is an independent voice and why
@@ -90,19 +109,26 @@ class Detector:
         if cluster is None:
             return {"event": None, "level": None} | verdict
         raised = cluster.raised
-        figures = assessment.assess(
-            cluster, self._now or cluster.members[post_key].stream_at, self._gazetteer, self._weights
-        )
+        now = self._now or cluster.members[post_key].stream_at
+        figures = assessment.assess(cluster, now, self._gazetteer, self._weights)
         return verdict | {
             "event": raised.event if raised is not None else None,
             "level": raised.level.value if raised is not None else None,
             "closed": cluster.closed,
-            "figures": figures.figures
-            | {
-                "chance": round(self._rates.chance(cluster, self._now), 6) if self._now is not None else None,
-                "chance_bar": self._weights.chance,
-            },
+            "figures": figures.figures | {"strength": self._explained(cluster, now)},
         }
+
+    def weigh(self, post_key: str) -> Weighed | None:
+        """What its cluster amounts to right after a post was added that is a voice; None for any other post."""
+        cluster = self._clusters.of(post_key)
+        if cluster is None or self._now is None or not cluster.voices or cluster.voices[-1].key != post_key:
+            return None
+        return Weighed(
+            cluster=cluster.number,
+            voices=len(cluster.voices),
+            features=self._features(cluster, self._now),
+            evidence=tuple(cluster.members),
+        )
 
     def adopt(self, alert: Alert) -> None:
         """After a rebuild: the store's last revision of an event. Texts that were purged since may have made the
@@ -118,9 +144,46 @@ class Detector:
                 for each in cluster.absorbed
             ]
 
+    def remembered(self) -> Memory | None:
+        """What has changed since it was asked before, for the store; None before the first post that it may see."""
+        return None if self._now is None else self._clusters.remembered(self._now, self._pending)
+
+    def resume(
+        self,
+        memory: Memory,
+        *,
+        raised: Mapping[str, Alert],
+        evidence: Iterable[Candidate],
+        heard: Iterable[Candidate],
+    ) -> None:
+        """Go on where the detector stopped that remembered this, instead of being fed. ``raised``: each event's last
+        revision. ``evidence``: every post in ``memory``, without the text of those that are gone. ``heard``: all
+        candidates that came within the rates' window and a half hour at least, in order of receipt, also those whose
+        text is gone. Verdicts are kept as they are."""
+        self._clusters = Clusters(self._gazetteer, self._weights)
+        self._rates = Rates(self._weights)
+        self._heard_at = None
+        for candidate in heard:
+            if self.view.permits(candidate.post.provider):
+                self._hear(
+                    members.member(candidate, self._gazetteer, stream_at=candidate.stream_at), candidate.stream_at
+                )
+        added_at = {post.key: post.stream_at for post in memory.posts}
+        found = (members.member(each, self._gazetteer, stream_at=added_at[each.post.key]) for each in evidence)
+        self._clusters.resume(memory, {member.key: member for member in found}, raised)
+        self._pending, self._held = {}, []
+        for cluster in self._clusters.raised():
+            if cluster.number in memory.pending and cluster.raised is not None:
+                self._hold(cluster, cluster.raised)
+        self._now = memory.now
+
     def live(self) -> int:
         """How many clusters it holds, raised or not."""
         return len(self._clusters)
+
+    def posts(self) -> int:
+        """How many posts these hold."""
+        return self._clusters.posts
 
     def _advance(self, stream_at: datetime) -> datetime:
         self._now = stream_at if self._now is None else max(self._now, stream_at)
@@ -128,17 +191,37 @@ class Detector:
             self._pending.pop(cluster.number, None)
         return self._now
 
+    def _hear(self, member: Member, stream_at: datetime) -> bool:
+        """Count it among what is spoken of anyway; False for one that is too old to be heard. By the candidates' own
+        stream time, which deletions do not move, so that it can be counted again from the store."""
+        self._heard_at = stream_at if self._heard_at is None else max(self._heard_at, stream_at)
+        if self._heard_at - member.created_at > self._weights.oldest_post:
+            return False
+        self._rates.note(member.category, self._heard_at)
+        self._clusters.familiar.note(member.key, member.author, member.names, self._heard_at)
+        return True
+
     def _flush(self, now: datetime) -> list[Alert]:
         """Updates that were held back for the minute and are due by now."""
+        over: set[int] = set()
+        while self._held and now - self._held[0][0] >= self._weights.update_every:
+            over.add(heapq.heappop(self._held)[1])
         due: list[Alert] = []
-        for number in sorted(self._pending):
-            cluster = self._pending[number]
+        for number in sorted(over & self._pending.keys()):
+            cluster = self._pending.pop(number)
             if cluster.raised is None or cluster.closed:
-                del self._pending[number]
-            elif now - cluster.raised.raised_at >= self._weights.update_every:
-                del self._pending[number]
-                due += self._consider(cluster, now)
+                continue
+            if now - cluster.raised.raised_at >= self._weights.update_every:
+                due += self._consider(cluster, now, grew=False)
+            else:
+                self._hold(cluster, cluster.raised)
         return due
+
+    def _hold(self, cluster: Cluster, last: Alert) -> None:
+        """Its update waits for the minute after its last revision."""
+        if cluster.number not in self._pending:
+            self._pending[cluster.number] = cluster
+            heapq.heappush(self._held, (last.raised_at, cluster.number))
 
     def _join(self, member: Member, now: datetime) -> Cluster | None:
         """Find or start its cluster; None if it may not start one."""
@@ -151,8 +234,11 @@ class Detector:
             match = self._clusters.compare(member, cluster, now)
         if cluster is not None:
             why = self._clusters.add(cluster, member)
-        elif member.doubt or member.p < self._weights.threshold:
+        elif member.doubt:
             self._note(member.key, "it denies a happening and no event that it could mean is live")
+            return None
+        elif member.p < self._weights.start:
+            self._note(member.key, "it is too unsure to be the first of an event, and none that it could mean is live")
             return None
         else:
             cluster, why = self._clusters.start(member)
@@ -198,7 +284,7 @@ class Detector:
             return []
         cluster.cancelled |= {f"{member.provider}|{external_id}" for external_id in member.official.supersedes}
         why = self._clusters.add(cluster, member)
-        cluster.rebuild()
+        self._clusters.sum_anew(cluster)
         self._note(member.key, why, joined=True)
         if cluster.raised is None:
             return []
@@ -206,37 +292,49 @@ class Detector:
             return self._retract(cluster, now, "the issuer cancelled its warning")
         return self._revise(cluster, now, correction="the issuer cancelled its warning", afresh=True)
 
-    def _weaken(self, cluster: Cluster, gone: set[str], now: datetime) -> list[Alert]:
+    def _weaken(self, cluster: Cluster, gone: Sequence[Member], now: datetime) -> list[Alert]:
+        """Its evidence ``gone`` was deleted: what rested on it is taken back at once."""
         last = cluster.raised
         if last is None or cluster.closed:
             return []
         if self._too_few(cluster):
             return self._retract(cluster, now, "its evidence was deleted at the source")
         assessed = assessment.assess(cluster, now, self._gazetteer, self._weights, afresh=True)
-        if (assessed.level or Level.ALERT).rank < last.level.rank:
+        if assessed.level.rank < last.level.rank:
             return self._revise(cluster, now, correction="evidence was deleted at its source", afresh=True)
         if last.disputed and not cluster.disputed:
             return self._revise(cluster, now, correction="the denial was deleted at its source", afresh=True)
-        if gone & set(last.quotes):
+        what = revisions.unfounded(last, cluster.absorbed, assessed, gone)
+        if what:
+            return self._revise(cluster, now, correction=f"{what} was deleted at its source", afresh=True)
+        if {member.key for member in gone} & set(last.quotes):
             return self._revise(cluster, now, update="a quoted post was deleted at its source", afresh=True)
         return []
 
     def _too_few(self, cluster: Cluster) -> bool:
         return len(cluster.voices) < self._weights.retract_below and not cluster.officials
 
-    def _consider(self, cluster: Cluster, now: datetime) -> list[Alert]:
-        """Raise a first alert, or the update that is due, or nothing."""
+    def _grew(self, cluster: Cluster, member: Member) -> bool:
+        """Is the post a voice with which to look again whether this is one event? With one more of hundreds hardly
+        anything changes: of a large event every thirtieth part is looked at."""
+        count = len(cluster.voices)
+        return count > 0 and cluster.voices[-1] is member and count % (1 + count // self._weights.late_voices) == 0
+
+    def _consider(self, cluster: Cluster, now: datetime, *, grew: bool) -> list[Alert]:
+        """Raise a first alert, or the update that is due, or nothing. ``grew``: by a voice, so that it may have turned
+        out to be two events, or one with another."""
         if cluster.closed:
             return []
         if cluster.raised is not None:
-            return self._part(cluster, now) or self._unite(cluster, now) or self._revise(cluster, now)
+            late = (self._part(cluster, now) or self._unite(cluster, now)) if grew else []
+            return late or self._revise(cluster, now)
         if not self._reaches(cluster, now):
             return []
         twin = self._clusters.twin(cluster, now)
         if twin is None:
             return self._raise(cluster, now)
         self._clusters.merge(twin, cluster)
-        return self._consider(twin, now)
+        return self._consider(twin, now, grew=True)
 
     def _unite(self, cluster: Cluster, now: datetime) -> list[Alert]:
         """Two raised events turn out to be one: the older goes on, the other ends with an update that points to it."""
@@ -271,21 +369,35 @@ class Detector:
         assessed = assessment.assess(part, now, self._gazetteer, self._weights)
         part.raised = revisions.make(
             part, assessed, event=event, revision=1 if known is None else known.revision + 1, kind=Kind.UPDATE,
-            level=assessed.level or Level.ALERT, now=now, weights=self._weights,
+            level=assessed.level, now=now, weights=self._weights,
             change=f"split from event {stayed[0].event}",
         )  # fmt: skip
         return [*stayed, part.raised]
 
     def _reaches(self, cluster: Cluster, now: datetime) -> bool:
-        if not levels.enough(cluster, cluster.evidence(now), self._weights):
-            return False
-        return bool(cluster.officials or cluster.verified) or self._rates.chance(cluster, now) <= self._weights.chance
+        vouched = levels.vouched_for(cluster, self._weights)
+        if vouched is not None:
+            return vouched
+        return len(cluster.voices) >= self._weights.alert_voices and self._strength(cluster, now) >= 0.0
+
+    def _explained(self, cluster: Cluster, now: datetime) -> dict[str, float]:
+        """What each feature adds, and the sum: an event is raised from 0 on."""
+        if not cluster.voices:
+            return {}
+        parts = strength.parts(self._features(cluster, now), self._weights.strength)
+        return {name: round(part, 3) for name, part in (parts | {"sum": sum(parts.values())}).items()}
+
+    def _strength(self, cluster: Cluster, now: datetime) -> float:
+        return sum(strength.parts(self._features(cluster, now), self._weights.strength).values())
+
+    def _features(self, cluster: Cluster, now: datetime) -> dict[str, float]:
+        return strength.features(cluster, chance=self._rates.chance(cluster, now), named=self._clusters.named(cluster))
 
     def _raise(self, cluster: Cluster, now: datetime) -> list[Alert]:
         assessed = assessment.assess(cluster, now, self._gazetteer, self._weights)
         event = alerts.event_id(revisions.evidence(cluster)[0])
         alert = revisions.make(
-            cluster, assessed, event=event, revision=1, kind=Kind.NEW, level=assessed.level or Level.ALERT, now=now,
+            cluster, assessed, event=event, revision=1, kind=Kind.NEW, level=assessed.level, now=now,
             weights=self._weights, change="",
         )  # fmt: skip
         cluster.raised = alert
@@ -308,7 +420,7 @@ class Detector:
                 self._pending.pop(cluster.number, None)
                 return []
             if level.rank <= last.level.rank and now - last.raised_at < self._weights.update_every:
-                self._pending[cluster.number] = cluster
+                self._hold(cluster, last)
                 return []
         self._pending.pop(cluster.number, None)
         alert = revisions.make(

@@ -21,6 +21,9 @@ WIDE = frozenset(
 )
 
 
+_RELATED = frozenset((one, other) for group in _GROUPS for one in group for other in group)
+
+
 def related(one: str, other: str) -> bool:
     """A happening that some call ``one`` and others ``other``: bomb, blast and gas explosion."""
-    return one == other or any(one in group and other in group for group in _GROUPS)
+    return one == other or (one, other) in _RELATED

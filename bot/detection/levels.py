@@ -16,10 +16,8 @@ _WORTH = {
 }  # fmt: skip
 
 
-def reached(cluster: Cluster, evidence: float, toll: Mapping[str, int], weights: Weights) -> Level | None:
-    """The level that the voices carry, None below `alert`. ``evidence``: the decayed sum of p; ``toll``: the counts."""
-    if not enough(cluster, evidence, weights):
-        return None
+def reached(cluster: Cluster, toll: Mapping[str, int], weights: Weights) -> Level:
+    """The level that the voices of a raised cluster carry. ``toll``: the counts."""
     loud = loudness(cluster, toll, weights)
     vouched = bool(cluster.officials) or len(cluster.verified) >= weights.observed_verified
     if loud >= weights.flash_loudness or (vouched and toll.get("dead", 0) >= weights.flash_deaths):
@@ -29,19 +27,13 @@ def reached(cluster: Cluster, evidence: float, toll: Mapping[str, int], weights:
     return Level.ALERT
 
 
-def enough(cluster: Cluster, evidence: float, weights: Weights) -> bool:
-    """The bar of `alert`: three voices that are sure enough together, two very sure ones of which one is verified, or
-    one official. Voices that share no name take more; after an official denial it takes as many as would be loud."""
-    if cluster.officials and not cluster.disputed:
-        return True
-    voices, mean = len(cluster.voices), cluster.mean_p
+def vouched_for(cluster: Cluster, weights: Weights) -> bool | None:
+    """Whether those who can be held to account decide about raising it: one official source, or very sure voices of
+    which one is verified, are enough; after an official denial it takes as many as would be loud. None: they do not."""
     if cluster.disputed:
-        return voices >= weights.disputed_voices and mean >= weights.alert_mean
-    if not cluster.anchored:
-        return voices >= weights.vague_voices and mean >= weights.vague_mean
-    if cluster.verified and voices >= weights.sure_voices and mean >= weights.sure_mean:
-        return True
-    return voices >= weights.alert_voices and mean >= weights.alert_mean and evidence >= weights.alert_evidence
+        return len(cluster.voices) >= weights.disputed_voices and cluster.mean_p >= weights.sure_mean
+    sure = len(cluster.voices) >= weights.alert_voices and cluster.mean_p >= weights.sure_mean
+    return True if cluster.officials or (cluster.verified and sure) else None
 
 
 def loudness(cluster: Cluster, toll: Mapping[str, int], weights: Weights) -> float:
@@ -80,20 +72,18 @@ def newsworthiness(cluster: Cluster, category: str, toll: Mapping[str, int]) -> 
     return round(min(1.0, worth), 3)
 
 
-def figures(cluster: Cluster, evidence: float, toll: Mapping[str, int], weights: Weights) -> dict[str, Any]:
+def figures(cluster: Cluster, toll: Mapping[str, int], weights: Weights) -> dict[str, Any]:
     """What explains the level, JSON-ready."""
     return {
         "voices": len(cluster.voices),
         "posts": len(cluster.members),
         "mean_p": round(cluster.mean_p, 3),
-        "evidence": round(evidence, 3),
-        "bar": {"voices": weights.alert_voices, "mean_p": weights.alert_mean, "evidence": weights.alert_evidence},
         "loudness": round(loudness(cluster, toll, weights), 2),
         "bars": {"urgent": weights.urgent_loudness, "flash": weights.flash_loudness},
         "verified": len(cluster.verified),
         "official": len(cluster.officials),
-        "denials": sum(member.denial for member in cluster.members.values()),
-        "doubts": sum(member.doubt for member in cluster.members.values()),
+        "denials": cluster.denials,
+        "doubts": cluster.doubts,
         "toll": dict(toll),
     }
 

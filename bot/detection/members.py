@@ -1,8 +1,10 @@
 """A Candidate as a cluster keeps it: what assessment needs, without the text."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ import numpy as np
 from bot.detection import candidates, casualties, denials, places, words
 from bot.domain.post import Candidate, Official
 
+TOWNS_COMPARED = 12
+LEAST_P = 0.1  # of a category that counts for a cluster
 Vector = np.ndarray[Any, np.dtype[np.float32]]
 
 _SEVERE = re.compile(
@@ -28,8 +32,9 @@ _FIRST_HAND = re.compile(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """One post in a cluster. ``denial``: by an authority. ``doubt``: words of denial by anybody else. ``second_hand``:
-    a repost, by the platform or by "RT @…". ``report``: the
-    probability that it reports anything. ``content``: its words without everyday ones; ``names``: probable names."""
+    a repost, by the platform or by "RT @…". ``categories``: those of p ≥ 0.1. ``content``: its words without everyday
+    ones; ``names``: probable names. ``distinct``: how many different words; ``sketch``: a bit of 64 for each of them,
+    which tells most texts apart at once, and differs from process to process."""
 
     key: str
     provider: str
@@ -43,6 +48,8 @@ class Member:
     categories: dict[str, float]
     vector: Vector | None
     words: tuple[str, ...]
+    distinct: int
+    sketch: int
     content: frozenset[str]
     names: frozenset[str]
     mentions: places.Mentions
@@ -50,7 +57,6 @@ class Member:
     counts: dict[str, int]
     severe: bool
     first_hand: bool
-    report: float
     verified: bool
     official: Official | None
     denial: bool
@@ -58,6 +64,23 @@ class Member:
     second_hand: bool
     langs: tuple[str, ...]
     length: int
+
+    @property
+    def towns(self) -> dict[str, str]:
+        return self.mentions.towns
+
+    @property
+    def areas(self) -> frozenset[tuple[str, str]]:
+        return self.mentions.areas
+
+    @property
+    def compared_towns(self) -> list[str]:
+        """Of the first dozen names those that are no street or mall."""
+        return [town for town in islice(self.mentions.towns, TOWNS_COMPARED) if not places.is_feature(town)]
+
+    def says_begin(self, beginning: str) -> bool:
+        """Does a word of its ``content`` begin like that?"""
+        return any(word.startswith(beginning) for word in self.content)
 
     @property
     def trusted(self) -> bool:
@@ -70,6 +93,7 @@ def member(candidate: Candidate, gazetteer: places.Gazetteer, *, stream_at: date
     text = post.text
     category, p = candidate.top if candidate.categories else ("", 0.0)
     sequence = words.sequence(text)
+    distinct = set(sequence)
     mentions = gazetteer.read(text, candidate.places)
     names = set(words.names(text))
     for town in mentions.towns:
@@ -85,9 +109,11 @@ def member(candidate: Candidate, gazetteer: places.Gazetteer, *, stream_at: date
         stream_at=stream_at,
         category=category,
         p=p,
-        categories=candidate.categories,
+        categories={name: p for name, p in candidate.categories.items() if p >= LEAST_P},
         vector=candidates.unpacked(candidate.embedding),
         words=sequence,
+        distinct=len(distinct),
+        sketch=_sketch(distinct),
         content=words.content(sequence),
         names=frozenset(name for name in names if not gazetteer.names_area(name)),
         mentions=mentions,
@@ -95,7 +121,6 @@ def member(candidate: Candidate, gazetteer: places.Gazetteer, *, stream_at: date
         counts=casualties.counts(text),
         severe=_SEVERE.search(text[: words.MAX_CHARACTERS]) is not None,
         first_hand=_is_first_hand(candidate),
-        report=p if candidate.report is None else candidate.report,
         verified=post.verified,
         official=post.official,
         denial=denial,
@@ -104,6 +129,14 @@ def member(candidate: Candidate, gazetteer: places.Gazetteer, *, stream_at: date
         langs=post.langs,
         length=min(len(text), 1_000),
     )
+
+
+def _sketch(distinct: Collection[str]) -> int:
+    """It differs from process to process, so it may only rule out what the words themselves would rule out."""
+    sketch = 0
+    for word in distinct:
+        sketch |= 1 << (hash(word) & 63)
+    return sketch
 
 
 def _is_first_hand(candidate: Candidate) -> bool:

@@ -8,6 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,9 @@ _LOOKUP_DOMINANT = 2.0
 _MAX_NAME = 60
 _SPLIT = re.compile(r"\s*[,(|/]\s*")
 _TOKEN = re.compile(r"\w+")
+_STORM = r"(?:hurricane|huracán|typhoon|tifón|cyclone|ciclón|storm)"
+_STORM_BEFORE = re.compile(_STORM + r"\s*$", re.IGNORECASE)
+_STORM_FIRST = re.compile(_STORM + r"\s", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,8 @@ class Gazetteer:
         towns: dict[str, str] = {}
         areas: set[tuple[str, str]] = set()
         for span in spans[:16]:
+            if _names_storm(text, span):
+                continue
             self._read_span(span.text[:_MAX_NAME], towns, areas)
         return Mentions(towns, frozenset(areas))
 
@@ -198,15 +205,18 @@ class Gazetteer:
 
     def apart_km(self, ours: Iterable[str], theirs: Iterable[str]) -> float | None:
         """The least distance between known towns of two sets of names; None where either side has no sure one."""
-        left = [city for name in list(ours)[:8] if (city := self._choose(name, None, ()))]
-        right = [city for name in list(theirs)[:8] if (city := self._choose(name, None, ()))]
+        left, right = self._certain(ours), self._certain(theirs)
         if not left or not right:
             return None
         return min(distance_km(a.lat, a.lon, b.lat, b.lon) for a in left for b in right)
 
     def countries_of(self, names: Iterable[str]) -> set[str]:
         """The countries of those towns that are certain by their name alone."""
-        return {city.country for name in list(names)[:8] if (city := self._choose(name, None, ()))}
+        return {city.country for city in self._certain(names)}
+
+    def _certain(self, names: Iterable[str]) -> list[City]:
+        known = (name for name in islice(names, 8) if name in self._towns)
+        return [city for name in known if (city := self._choose(name, None, ()))]
 
     def _read_span(self, text: str, towns: dict[str, str], areas: set[tuple[str, str]]) -> None:
         parts = [part.strip(" .#'\"“”’:;!?") for part in _SPLIT.split(text)]
@@ -379,14 +389,14 @@ class Gazetteer:
 def main_town(towns: Mapping[str, int]) -> str | None:
     """The name that most voices give, where "Port Calder harbour" also speaks for "Port Calder", and a cut "Port" too;
     features of a town (streets, malls) only where nothing else is named."""
-    names = dict(list(towns.items())[:40])
+    names = dict(islice(towns.items(), 40))
     plain = {name: count for name, count in names.items() if not is_feature(name)} or names
     if not plain:
         return None
     order = list(plain)
     first = min(order, key=lambda name: (-support(names, name), order.index(name)))
-    root = set(first.split())
-    family = [name for name in order if root <= set(name.split())]
+    root = tokens(first)
+    family = [name for name in order if root <= tokens(name)]
     return min(family, key=lambda name: (-plain[name], -len(name.split()), order.index(name)))
 
 
@@ -397,14 +407,28 @@ def label(shown: str) -> str:
 
 def support(towns: Mapping[str, int], name: str) -> int:
     """How many voices name it, alone or as part of a longer name."""
-    tokens = set(name.split())
-    return sum(n for other, n in list(towns.items())[:40] if tokens <= set(other.split()))
+    ours = tokens(name)
+    return sum(n for other, n in islice(towns.items(), 40) if ours <= tokens(other))
 
 
+@lru_cache(maxsize=16_384)
+def tokens(name: str) -> frozenset[str]:
+    return frozenset(name.split())
+
+
+@lru_cache(maxsize=16_384)
 def is_feature(name: str) -> bool:
     """A street, a mall, a station … within a town. ``name`` is folded."""
-    tokens = name.split()
-    return bool(tokens) and (tokens[-1] in regions.FEATURES or tokens[0] in regions.FEATURES_FIRST)
+    parts = name.split()
+    return bool(parts) and (parts[-1] in regions.FEATURES or parts[0] in regions.FEATURES_FIRST)
+
+
+def _names_storm(text: str, span: Span) -> bool:
+    """Hurricane Florence is no town, and Florence behind it none either."""
+    return (
+        _STORM_FIRST.match(span.text) is not None
+        or _STORM_BEFORE.search(text[max(0, span.start - 40) : span.start]) is not None
+    )
 
 
 def _folded(name: str) -> str:

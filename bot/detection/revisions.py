@@ -1,11 +1,13 @@
 """One Alert revision: what changed since the last one, in words, and the Alert that says it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from bot.detection import assessment, headlines
 from bot.detection.assessment import Assessment
 from bot.detection.clusters import Cluster
+from bot.detection.members import Member
 from bot.detection.weights import Weights
 from bot.domain.alert import Alert, Kind, Level
 
@@ -17,7 +19,7 @@ def evidence(cluster: Cluster) -> list[str]:
 
 def level(last: Alert, assessed: Assessment, *, disputed: bool, afresh: bool) -> Level:
     """Time alone never lowers a level and a disputed event does not rise; lost evidence may lower it to `alert`."""
-    found = assessed.level or Level.ALERT
+    found = assessed.level
     if afresh and not disputed:
         return found
     if disputed:
@@ -46,6 +48,22 @@ def changes(last: Alert, assessed: Assessment, reached: Level) -> list[str]:
     if last.authors and assessed.voices >= 2 * last.authors:
         found.append(f"voices {last.authors} → {assessed.voices}")
     return found
+
+
+def unfounded(last: Alert, absorbed: Sequence[Alert], assessed: Assessment, gone: Sequence[Member]) -> str:
+    """What ``last`` says that rests on evidence which is ``gone``: a sentence's subject, empty if nothing does.
+    ``assessed``: afresh, without it. ``absorbed``: what was said to those who were told of an event that is now this
+    one."""
+    placed = any(member.mentions.towns or member.mentions.areas or member.point is not None for member in gone)
+    counted = any(member.counts for member in gone)
+    stale = any(ended.headline != last.headline for ended in absorbed)
+    toll = last.figures.get("toll", {})
+    if counted and (stale or any(assessed.toll.get(kind, 0) < count for kind, count in toll.items())):
+        return "evidence of the casualties"
+    where, was = assessed.place, last.place
+    moved = (where and (where.name, where.country)) != (was and (was.name, was.country))
+    reworded = headlines.write(last.category, assessed.where, toll, disputed=last.disputed) != last.headline
+    return "evidence of the place" if placed and (stale or moved or reworded) else ""
 
 
 def make(
@@ -98,6 +116,7 @@ def united(last: Alert, going_on: Alert, *, now: datetime) -> Alert:
         last,
         revision=last.revision + 1,
         kind=Kind.UPDATE,
+        disputed=going_on.disputed,
         headline=going_on.headline,
         quotes=(),
         raised_at=now,

@@ -1,7 +1,20 @@
-"""Every constant of detection in one place."""
+"""Every constant of detection in one place; those that were learned stand in ``weights.json``, with the command that
+made them."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib import resources
+from types import MappingProxyType
+
+LEARNED = "weights.json"
+
+
+def learned() -> Mapping[str, float]:
+    """The coefficients of ``strength.features`` that are shipped."""
+    found = json.loads(resources.files("bot.detection").joinpath(LEARNED).read_text(encoding="utf-8"))
+    return MappingProxyType(found["strength"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,10 +27,13 @@ class Weights:
     penalties.
     """
 
+    strength: Mapping[str, float] = field(default_factory=learned)
+
     # candidates
     # Of ordinary posts of the rehearsal's grammar the model gives 0.5 and more to 1.1 % in English, 1.8 % in Spanish,
     # 0.8 % in French, 5.9 % in Italian, 10 % in Portuguese and 11 % in German.
-    threshold: float = 0.6
+    threshold: float = 0.2
+    start: float = 0.5
     measured_langs: frozenset[str] = frozenset({"en", "es", "fr"})
     other_threshold: float = 0.8
     oldest_post: timedelta = timedelta(hours=12)
@@ -25,7 +41,10 @@ class Weights:
     # clustering
     window: timedelta = timedelta(hours=2)
     raised_window: timedelta = timedelta(hours=6)
-    max_clusters: int = 4_000
+    # Of one detector. 100,000 live posts in 16,000 clusters take 690 MiB (``python -m bot.benching detection 100000``),
+    # 7 KiB a post, so that these bounds mean about 1 GiB; each View with providers of its own has its own detector.
+    max_clusters: int = 30_000
+    max_live_posts: int = 150_000
     max_posts: int = 5_000
     neighbours: int = 8
     join: float = 0.7
@@ -41,8 +60,10 @@ class Weights:
     place_penalty: float = 0.4
     ageing: float = 0.12
     raised_bonus: float = 0.06
-    rare_clusters: int = 4
-    rare_share: float = 0.02
+    rare_candidates: int = 3
+    rare_share: float = 0.01
+    fresh: timedelta = timedelta(minutes=30)
+    most_familiar: int = 100_000
     near_copy: float = 0.8
     near_copy_words: int = 6
     town_km: float = 80.0
@@ -55,17 +76,14 @@ class Weights:
     wide_cosine: float = 0.45
     absorb_alone_cosine: float = 0.72
     late_merge_margin: float = 0.1
+    late_voices: int = 32  # of more voices only one in 1 + n/32 is a reason to look for a twin or a split
     denial_join: float = 0.5
 
-    # levels: a voice is an independent author; `evidence` is the sum of their p, halved every `half_life`
+    # levels: a voice is an independent author
     half_life: timedelta = timedelta(minutes=60)
-    alert_voices: int = 3
-    alert_mean: float = 0.65
-    alert_evidence: float = 1.95
-    sure_voices: int = 2
+    alert_voices: int = 2
+    apart_voices: int = 3
     sure_mean: float = 0.8
-    vague_voices: int = 5
-    vague_mean: float = 0.7
     disputed_voices: int = 8
     urgent_loudness: float = 8.0
     flash_loudness: float = 20.0
@@ -74,10 +92,9 @@ class Weights:
     severe_words_factor: float = 1.25
     deadly_factor: float = 1.5
     deadly: int = 5
-    # ordinary talk: a cluster that it makes with more than ``chance`` is no burst
+    # ordinary talk: a burst is relative to it
     rate_window: timedelta = timedelta(hours=12)
     alike: float = 0.2
-    chance: float = 0.01
     flash_deaths: int = 3
     likely_voices: int = 6
     observed_verified: int = 2

@@ -96,8 +96,7 @@ class Candidate:
     ``seq`` is the order of receipt over all sources; ``stream_at`` its source's own time, from which each View makes
     its stream time (never going back). ``embedding``: 384 little-endian float16, L2 norm 1; empty for official posts
     without a text. ``fingerprint``: hash of the normalised words, equal for near-copies; it survives the purge of a
-    deleted text. ``report``: the probability that the text reports anything; ``first_hand``: that an eyewitness speaks;
-    None where the model does not say.
+    deleted text. ``first_hand``: the probability that an eyewitness speaks, None where the model does not say.
     """
 
     post: Post
@@ -108,7 +107,6 @@ class Candidate:
     embedding: bytes
     fingerprint: str
     model: str
-    report: float | None = None
     first_hand: float | None = None
 
     @property

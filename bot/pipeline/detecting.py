@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
 
@@ -22,10 +22,12 @@ from bot.detection import candidates
 from bot.detection.detector import Detector
 from bot.domain.access import ProviderSet
 from bot.domain.alert import Alert
+from bot.domain.memory import Memory
 from bot.domain.post import Candidate, Deletion, Gap, Post
-from bot.pipeline import recording
+from bot.pipeline import rebuilding, recording
 from bot.pipeline.classifying import Judged
-from bot.store import access, events, posts
+from bot.pipeline.rebuilding import Deleted, Past
+from bot.store import access, events, memories, posts
 from bot.store.database import Database, StoreLockedError, Tables
 
 log = structlog.get_logger()
@@ -34,12 +36,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 RECENT_KEYS = 100_000  # posts remembered for recognising those that a source yields twice
-REBUILT_FROM = timedelta(hours=24)  # a detector is rebuilt from what was received in this time
 CURSOR_EVERY = timedelta(seconds=1)  # how often a cursor is written when nothing else is
 LOCKED_TRIES = 12  # times ten seconds of waiting before a locked store stops the service
 
-Deleted = tuple[Deletion, datetime]
 Raised = Callable[[ProviderSet, Alert], Awaitable[None]]
+Taken = Callable[[Sequence[Judged]], None]
 
 
 @dataclass(slots=True)
@@ -50,12 +51,14 @@ class Batch:
     cursors: dict[str, str] = field(default_factory=dict)
     gaps: list[tuple[str, Gap]] = field(default_factory=list)
     raised: dict[str, tuple[ProviderSet, list[Alert]]] = field(default_factory=dict)
+    remembered: dict[str, Memory] = field(default_factory=dict)
 
 
 class Detecting:
     """Owns the detectors. ``make_detector`` builds an empty one for a provider set; ``now`` is the wall clock.
 
     ``on_raised`` hears of every recorded revision, once, after it is stored. ``on_queued`` wakes delivering.
+    ``on_taken`` hears of every batch after it is recorded, so that it can ask ``explain`` about its posts.
     """
 
     def __init__(
@@ -66,12 +69,14 @@ class Detecting:
         now: Callable[[], datetime],
         on_raised: Raised | None = None,
         on_queued: Callable[[], None] | None = None,
+        on_taken: Taken | None = None,
     ) -> None:
         self._database = database
         self._make_detector = make_detector
         self._now = now
         self._on_raised = on_raised
         self._on_queued = on_queued
+        self._on_taken = on_taken
         self._detectors: dict[str, Detector] = {}
         self._recent: OrderedDict[str, None] = OrderedDict()
         self._next_seq = 1
@@ -96,8 +101,10 @@ class Detecting:
             for key in list(self._detectors):
                 self._detect(key, batch)
         await self._record(batch)
+        if self._on_taken is not None:
+            self._on_taken(judged)
 
-    def explain(self, view: ProviderSet, post_key: str) -> dict[str, object] | None:
+    def explain(self, view: ProviderSet, post_key: str) -> dict[str, Any] | None:
         """The view's detector's verdict about one candidate, if it still remembers it."""
         detector = self._detectors.get(view.key)
         return None if detector is None else detector.explain(post_key)
@@ -145,7 +152,10 @@ class Detecting:
 
     def _detect(self, key: str, batch: Batch) -> None:
         view, detector = ProviderSet.parse(key), self._detectors[key]
-        batch.raised[key] = (view, _fed(detector, batch.steps))
+        batch.raised[key] = (view, rebuilding.fed(detector, batch.steps))
+        memory = detector.remembered()
+        if memory is not None:
+            batch.remembered[key] = memory
 
     async def _record(self, batch: Batch, *, final: bool = False) -> None:
         self._cursors |= batch.cursors
@@ -160,7 +170,9 @@ class Detecting:
             if not recorded.missing:
                 break
             await self._refresh()
-            batch.raised = {key: raised for key, raised in batch.raised.items() if key in self._detectors}
+            for gone in set(batch.raised) - set(self._detectors):
+                del batch.raised[gone]
+                batch.remembered.pop(gone, None)
             for key in self._detectors:
                 if key not in batch.raised:
                     self._detect(key, batch)
@@ -179,6 +191,7 @@ class Detecting:
             recording.record,
             steps=batch.steps,
             raised=list(batch.raised.values()),
+            remembered=batch.remembered,
             cursors=self._cursors,
             gaps=batch.gaps,
             known_views=set(self._detectors),
@@ -199,7 +212,7 @@ class Detecting:
                 log.warning("store_locked", problem=str(error))
 
     async def _refresh(self) -> None:
-        """Bring the detectors into line with the live sets; a new one is rebuilt from the store, silently."""
+        """Bring the detectors into line with the live sets: one goes on from what was remembered, or is new."""
         live = await self._database.read(access.live_views, self._now())
         for key in set(self._detectors) - set(live):
             del self._detectors[key]
@@ -207,14 +220,13 @@ class Detecting:
             if key in self._detectors:
                 continue
             detector = self._make_detector(view)
-            history = await self._database.read(posts.history, self._now() - REBUILT_FROM)
+            past = await self._database.read(rebuilding.read, view, self._now())
             # On a thread: a day's candidates take seconds, and deliveries and commands go on meanwhile.
-            alerts = await asyncio.to_thread(_fed, detector, history)
-            await self._patiently(recording.record_silently, view, alerts, self._now())
-            for alert in await self._database.read(events.latest_of_all, key):
-                detector.adopt(alert)
+            resumed = await asyncio.to_thread(rebuilding.resume, detector, past)
+            if not resumed:
+                await self._rebuild(view, detector, past)
             self._detectors[key] = detector
-            log.info("view_ready", view=key, alerts=len(alerts))
+            log.info("view_ready", view=key, resumed=resumed)
         metrics.views_live.set(len(self._detectors))
         wanted = await self._database.read(access.count_views, self._now())
         if wanted > len(live):
@@ -224,10 +236,12 @@ class Detecting:
                 remedy="give organisations the same providers where you can",
             )
 
-
-def _fed(detector: Detector, history: Sequence[Candidate | Deleted]) -> list[Alert]:
-    """Everything that the detector raises over this history."""
-    alerts: list[Alert] = []
-    for step in history:
-        alerts += detector.add(step) if isinstance(step, Candidate) else detector.delete(*step)
-    return alerts
+    async def _rebuild(self, view: ProviderSet, detector: Detector, past: Past) -> None:
+        """Feed a fresh detector what the View would have seen; what it says about that is stored silently."""
+        alerts = await asyncio.to_thread(rebuilding.fed, detector, past.history)
+        await self._patiently(recording.record_silently, view, alerts, self._now())
+        for alert in await self._database.read(events.latest_of_all, view.key):
+            detector.adopt(alert)
+        memory = detector.remembered()
+        if memory is not None:
+            await self._patiently(memories.save, view.key, memory)

@@ -1,16 +1,24 @@
-"""Why an organisation got a post or an alert, or did not: each stage's verdict and figures, from the store."""
+"""Why an organisation got a post or an alert, or did not: each stage's verdict and figures, from the store.
 
-from dataclasses import dataclass
+What only a detector knows (is a post an independent voice, and why not) is asked of one that is rebuilt from the store.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from bot.detection.detector import Detector
 from bot.domain import access as rules
-from bot.domain.access import Capability, Organisation, ProviderSet
+from bot.domain.access import Capability, Organisation, Policy, ProviderSet
 from bot.domain.alert import Alert
 from bot.domain.delivery import Act
 from bot.domain.post import Candidate
+from bot.pipeline import rebuilding
 from bot.store import access, deliveries, directory, events, posts
 from bot.store.database import Tables
+
+MakeDetector = Callable[[ProviderSet], Detector]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,50 +30,113 @@ class Stage:
     figures: dict[str, Any]
 
 
-def explain(db: Tables, what: str, org: Organisation, at: datetime) -> tuple[list[Stage], bool]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Who asks. ``view``: the providers that may shape what they see."""
+
+    policy: Policy
+    org: Organisation
+    view: ProviderSet
+    at: datetime
+
+    def denied(
+        self, capability: Capability = Capability.ALERTS, *, provider: str | None = None, category: str | None = None
+    ) -> Stage | None:
+        """The stage at which it ends for them; None where they may go on. Without a provider: may they have any?"""
+        asked = rules.Request(
+            org=self.org,
+            at=self.at,
+            capability=capability,
+            providers=frozenset() if provider is None else frozenset({provider}),
+            category=category,
+            view=None if provider is None else self.view,
+        )
+        decision = rules.decide(self.policy, asked)
+        if decision.allowed:
+            return None
+        return Stage(stage="access", verdict=f"no: {decision.why}", figures={"rule": decision.rule})
+
+
+def reader(db: Tables, org: Organisation, at: datetime) -> Reader:
+    policy = access.policy(db)
+    return Reader(policy=policy, org=org, view=rules.permitted(policy, org, at), at=at)
+
+
+def explain(
+    db: Tables, what: str, org: Organisation, at: datetime, make_detector: MakeDetector | None = None
+) -> tuple[list[Stage], bool]:
     """``what``: a post's id, an alert's or an event's. The stages in order, and whether it was shown to ``org``.
 
     Asks ``decide`` about the posts that it speaks of: an organisation is told nothing about evidence it may not have.
+    With ``make_detector``, which makes an empty one, the stage ``detected`` is there too; a day's candidates take it
+    minutes.
     """
-    policy = access.policy(db)
-    view = rules.permitted(policy, org, at)
+    asking = reader(db, org, at)
     found = posts.get(db, what)
     if found is not None:
-        return _explain_post(db, found, org, view, at)
-    alert = events.get(db, view.key, what) or events.latest(db, view.key, what)
+        return _explain_post(db, found, asking, make_detector)
+    alert = events.get(db, asking.view.key, what) or events.latest(db, asking.view.key, what)
     if alert is not None:
-        return _explain_alert(db, alert, org, view, at)
-    decision = rules.decide(policy, rules.Request(org=org, at=at))
-    if not decision.allowed:
-        return [Stage(stage="access", verdict=f"no: {decision.why}", figures={"rule": decision.rule})], False
+        return _explain_alert(db, alert, asking, make_detector)
+    denied = asking.denied()
+    if denied is not None:
+        return [denied], False
     return [Stage(stage="stored", verdict=_not_stored(what, org), figures={})], False
 
 
+def classified(category: str, p: float, refusal: str | None, **figures: Any) -> Stage:
+    """``refusal``: why it is no candidate."""
+    verdict = f"yes: taken for a report of {category}" if refusal is None else f"no: {refusal}"
+    return Stage(stage="classified", verdict=verdict, figures={"category": category, "p": round(p, 3), **figures})
+
+
+def detected(verdict: Mapping[str, Any] | None) -> Stage:
+    """Of what ``Detector.explain`` says: is the post an independent voice, of which event, and how like it is."""
+    if verdict is None:
+        return Stage(stage="detected", verdict="no: the detector does not know it, or no longer", figures={})
+    if verdict["event"] is not None:
+        of = f" of event {verdict['event']}"
+    else:
+        of = " of posts that are no event" if "figures" in verdict else ", and its event is over or never was one"
+    said = f"yes: an independent voice{of}" if verdict["independent"] else f"no: {verdict['why']}"
+    return Stage(
+        stage="detected",
+        verdict=said,
+        figures={name: value for name, value in verdict.items() if name not in ("figures", "level", "why")},
+    )
+
+
+def assessed(verdict: Mapping[str, Any] | None) -> Stage | None:
+    """Of what ``Detector.explain`` says: the level of the post's event, with its figures and the bars. None where no
+    live event or cluster holds the post."""
+    if verdict is None or "figures" not in verdict:
+        return None
+    event, level = verdict["event"], verdict["level"]
+    if event is None:
+        said = "no: below the bar of alert"
+    elif verdict.get("closed"):
+        said = f"no: event {event} is retracted"
+    else:
+        said = f"yes: event {event} is at level {level}"
+    figures = {"event": event, "level": level} | verdict["figures"]
+    return Stage(stage="assessed", verdict=said, figures=figures)
+
+
 def _explain_post(
-    db: Tables, found: Candidate, org: Organisation, view: ProviderSet, at: datetime
+    db: Tables, found: Candidate, asking: Reader, make_detector: MakeDetector | None
 ) -> tuple[list[Stage], bool]:
     provider = found.post.provider
-    decision = rules.decide(
-        access.policy(db),
-        rules.Request(org=org, at=at, capability=Capability.ALERTS, providers=frozenset({provider}), view=view),
-    )
-    if not decision.allowed:
-        return [Stage(stage="access", verdict=f"no: {decision.why}", figures={"rule": decision.rule})], False
+    denied = asking.denied(provider=provider)
+    if denied is not None:
+        return [denied], False
     category, p = found.top
-    stages = [
-        Stage(
-            stage="classified",
-            verdict=f"yes: taken for a report of {category}",
-            figures={"category": category, "p": round(p, 3), "model": found.model, "seq": found.seq},
-        )
-    ]
-    asked = rules.Request(
-        org=org, at=at, capability=Capability.EVIDENCE, providers=frozenset({provider}), category=category, view=view
-    )
-    decision = rules.decide(access.policy(db), asked)
-    if not decision.allowed:
-        return [Stage(stage="access", verdict=f"no: {decision.why}", figures={"rule": decision.rule})], False
-    evidence_of = events.of_post(db, view.key, found.post.key)
+    stages = [classified(category, p, None, model=found.model, seq=found.seq)]
+    denied = asking.denied(Capability.EVIDENCE, provider=provider, category=category)
+    if denied is not None:
+        return [denied], False
+    if make_detector is not None:
+        stages.append(_post_detected(_rebuilt(db, asking, make_detector), found.post.key))
+    evidence_of = events.of_post(db, asking.view.key, found.post.key)
     if not evidence_of:
         stages.append(
             Stage(stage="evidence", verdict="no: not (yet) enough independent posts about the same", figures={})
@@ -74,19 +145,20 @@ def _explain_post(
     shown = False
     for event in evidence_of:
         stages.append(Stage(stage="evidence", verdict=f"yes: of event {event}", figures={"event": event}))
-        alert = events.latest(db, view.key, event)
+        alert = events.latest(db, asking.view.key, event)
         if alert is not None:
-            more, reached = _explain_alert(db, alert, org, view, at)
+            more, reached = _explain_alert(db, alert, asking)
             stages += more
             shown = shown or reached
     return stages, shown
 
 
 def _explain_alert(
-    db: Tables, alert: Alert, org: Organisation, view: ProviderSet, at: datetime
+    db: Tables, alert: Alert, asking: Reader, make_detector: MakeDetector | None = None
 ) -> tuple[list[Stage], bool]:
+    org, view, at = asking.org, asking.view, asking.at
     asked = rules.Request(org=org, at=at, providers=frozenset(alert.sources), category=alert.category, view=view)
-    decision = rules.decide(access.policy(db), asked)
+    decision = rules.decide(asking.policy, asked)
     if not decision.allowed:
         return [Stage(stage="access", verdict=f"no: {decision.why}", figures={"rule": decision.rule})], False
     stages = [
@@ -102,10 +174,11 @@ def _explain_alert(
             },
         )
     ]
-    policy = access.policy(db)
+    if make_detector is not None:
+        stages.append(_event_detected(_rebuilt(db, asking, make_detector), alert))
     shown = False
     for channel in (each["channel"] for each in directory.channels(db, org.org)):
-        decision = rules.decide(policy, deliveries.request_for(org, channel, view.key, alert, at))
+        decision = rules.decide(asking.policy, deliveries.request_for(org, channel, view.key, alert, at))
         answer = "yes" if decision.allowed else "no"
         stages.append(
             Stage(
@@ -124,9 +197,36 @@ def _explain_alert(
                     figures={"delivery": found["delivery"], "channel": channel, "attempts": found["attempts"]},
                 )
             )
-    if len(stages) == 1:
+    if not any(each.stage == "subscribed" for each in stages):
         stages.append(Stage(stage="subscribed", verdict=f"no: {org.name} has no channel", figures={}))
     return stages, shown
+
+
+def _rebuilt(db: Tables, asking: Reader, make_detector: MakeDetector) -> Detector:
+    """The View's detector as the service would have it after a start."""
+    detector = make_detector(asking.view)
+    past = rebuilding.read(db, asking.view, asking.at)
+    rebuilding.fed(detector, past.history)  # for the verdicts, which are not remembered
+    if not rebuilding.resume(detector, past):
+        for alert in past.raised:
+            detector.adopt(alert)
+    return detector
+
+
+def _post_detected(detector: Detector, key: str) -> Stage:
+    """With the figures that its event or cluster has now as ``live``; None where it is over."""
+    verdict = detector.explain(key)
+    stage = detected(verdict)
+    return replace(stage, figures=stage.figures | {"live": None if verdict is None else verdict.get("figures")})
+
+
+def _event_detected(detector: Detector, alert: Alert) -> Stage:
+    verdicts = (detector.explain(key) for key in alert.evidence)
+    found = next((each for each in verdicts if each is not None and each["event"] == alert.event), None)
+    if found is None:
+        return Stage(stage="detected", verdict="no: the event takes no more posts", figures={"live": None})
+    said = "no: the event takes no more posts" if found["closed"] else f"yes: the event is live, {found['level']}"
+    return Stage(stage="detected", verdict=said, figures={"live": found["figures"]})
 
 
 def _subscribed(db: Tables, channel: str, alert: Alert) -> Stage:

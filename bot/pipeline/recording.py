@@ -3,13 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 
 from bot.domain.access import ProviderSet
 from bot.domain.alert import Alert
+from bot.domain.memory import Memory
 from bot.domain.post import Candidate, Deletion, Gap
 from bot.pipeline import routing
-from bot.store import access, events, posts, sources
+from bot.store import access, events, memories, posts, sources
 from bot.store.database import Tables
+
+NOTHING: Mapping[str, Memory] = MappingProxyType({})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,8 +34,10 @@ def record(
     gaps: Sequence[tuple[str, Gap]],
     known_views: set[str],
     now: datetime,
+    remembered: Mapping[str, Memory] = NOTHING,
 ) -> Recorded:
-    """Store a batch and queue its deliveries, unless a live provider set has no detector yet."""
+    """Store a batch and queue its deliveries, unless a live provider set has no detector yet. ``remembered``: what
+    changed in each View's detector; one that is not there cannot be resumed after this batch, only rebuilt."""
     missing = set(access.live_views(db, now)) - known_views
     if missing:
         return Recorded(missing=missing)
@@ -49,6 +55,10 @@ def record(
             if events.record(db, view, alert, now):
                 recorded.alerts.append((view, alert))
                 recorded.queued += routing.route(db, view, alert, now)
+    if steps:
+        memories.forget_others(db, remembered)
+    for key, memory in remembered.items():
+        memories.save(db, key, memory)
     for source, gap in gaps:
         sources.add_gap(db, source, gap, now)
     for source, cursor in cursors.items():

@@ -1,34 +1,31 @@
 """``python -m bot.scorecard``: detection measured on public replays in ordinary background, beside the alternatives.
 
-Each happening is judged by the fold model that never saw it, in background that this model was not trained on. Streams
-and the models' answers are kept in a cache, so a stopped run goes on. Needs the extra ``train`` and the shared folder.
+Each happening is judged by the fold model that never saw it, in background that this model was not trained on, with
+weights that were learned from the other happenings in the other half of the background. Streams and the models' answers
+are kept in a cache, so a stopped run goes on. Needs the extra ``train`` and the shared folder.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from bot.detection.places import Gazetteer
 from bot.detection.weights import Weights
 from bot.domain.errors import TocsinError
-from bot.scorecard import figures, report, runs, streams
+from bot.scorecard import crossing, figures, progress, report, runs, streams, wordlists
 from bot.scorecard.answers import Answers
+from bot.scorecard.crossing import Sample
 from bot.scorecard.figures import Scored
 from bot.scorecard.streams import Replay, Stream
 from classifiers import encoder
-
-Advance = Callable[[int], None]
+from classifiers.api import Classifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folders:
-    """``models``: the folder with the fold models; ``out`` gets scorecard.json and .md."""
+    """``models``: the folder with the fold models; ``out`` gets scorecard.json, .md and .png."""
 
     shared: Path
     models: Path
@@ -40,47 +37,85 @@ def scorecard(
     folders: Folders, gazetteer: Gazetteer, weights: Weights | None = None, *, threads: int = 2
 ) -> dict[str, Any]:
     """Run everything that the cache does not hold yet. Raises TocsinError, ModelError, DataError."""
-    from bot.scorecard import alternatives
+    from bot.scorecard import picture, supplements
 
+    shipped = encoder.load(threads=threads)
+    weights = weights or Weights()
     replays = streams.replays(folders.shared)
     mixed = _mixed(folders, replays)
     answers = _answered(folders, mixed, threads)
-    weights = weights or Weights()
-    ours: list[Scored] = []
-    without: dict[str, list[Scored]] = {name: [] for name in runs.PARTS}
-    others: dict[str, list[Scored]] = {name: [] for name in ("first stories", "first stories, crisis words", "bursts")}
-    with _progress("streams", len(mixed)) as advance:
+    samples = _samples(mixed, answers, shipped)
+    slow = [each for each in samples if not each.stream.fast]
+    nowhere = Gazetteer([], {}, {})
+
+    def scored(name: str, some: Sequence[Sample], where: Gazetteer = gazetteer, **less: Any) -> list[Scored]:
+        with progress.bar(name, len(some)) as advance:
+            alerts = crossing.detected(some, where, weights, advance, **less)
+        return [figures.score(folders.shared, each.stream, raised) for each, raised in zip(some, alerts, strict=True)]
+
+    ours = scored("streams", samples)
+    slowly = [each for each in ours if not each.stream.fast]
+    without = {
+        "burst": scored("without burst", slow, without="burst"),
+        "first-hand": scored("without first-hand", slow, without="first_hand"),
+        "place": scored("without place", slow, nowhere, given=runs.placeless),
+        "embedding": scored("without embedding", slow, given=runs.vectorless),
+    }
+    listed = [Sample(stream=each.stream, judged=wordlists.judged(runs.posts(each.stream.posts))) for each in slow]
+    others = {"Tocsin without the transformer": scored("without the transformer", listed)}
+    result = {
+        "together": {
+            "Tocsin": figures.together(slowly),
+            f"Tocsin, {streams.FAST_RATE} posts/s": figures.together([each for each in ours if each.stream.fast]),
+        }
+        | {name: figures.together(some) for name, some in (others | _alternatives(folders, slow)).items()},
+        "without": {name: figures.together(some) for name, some in without.items()},
+        "streams": [report.row(each) for each in ours],
+        "false": [alert | {"stream": each.stream.name} for each in ours for alert in each.false],
+    } | supplements.measure(folders.shared, folders.cache, replays, answers, shipped, gazetteer, weights)
+    folders.out.mkdir(parents=True, exist_ok=True)
+    (folders.out / "scorecard.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    picture.draw(picture.rows(slowly), folders.out / report.PICTURE)
+    (folders.out / "scorecard.md").write_text(report.markdown(result), encoding="utf-8")
+    return result
+
+
+def fit(folders: Folders, gazetteer: Gazetteer, to: Path, *, threads: int = 2) -> Mapping[str, float]:
+    """Learn ``strength``'s coefficients over all streams and write them. Raises TocsinError, ModelError, DataError."""
+    from bot.scorecard import fitting
+
+    mixed = [each for each in _mixed(folders, streams.replays(folders.shared)) if not each.fast]
+    samples = _samples(mixed, _answered(folders, mixed, threads), encoder.load(threads=threads))
+    coefficients, learners = crossing.learn(samples, gazetteer, Weights())
+    fitting.write(to, coefficients, learners)
+    return coefficients
+
+
+def _samples(mixed: Sequence[Stream], answers: Mapping[int, Answers], screen: Classifier) -> list[Sample]:
+    with progress.bar("screening", len(mixed)) as advance:
+        found = []
         for stream in mixed:
-            judged = runs.judged(stream.posts, answers[stream.replay.group])
-            ours.append(figures.score(folders.shared, stream, runs.detect(judged, gazetteer, weights)))
-            if stream.fast:
-                advance(1)
-                continue
-            for part, some in without.items():
-                alerts = runs.detect(*runs.less(part, judged, gazetteer, weights))
-                some.append(figures.score(folders.shared, stream, alerts))
-            posts = list(runs.posts(stream.posts))
+            judged = runs.judged(stream.posts, answers[stream.replay.group], screen)
+            found.append(Sample(stream=stream, judged=judged))
+            advance(1)
+    return found
+
+
+def _alternatives(folders: Folders, samples: Sequence[Sample]) -> dict[str, list[Scored]]:
+    from bot.scorecard import alternatives
+
+    found: dict[str, list[Scored]] = {}
+    with progress.bar("alternatives", len(samples)) as advance:
+        for each in samples:
+            posts = list(runs.posts(each.stream.posts))
             for name, alerts in (
                 ("first stories", alternatives.first_stories(posts)[1]),
                 ("first stories, crisis words", alternatives.first_stories(posts, crisis_words=True)[1]),
                 ("bursts", alternatives.bursts(posts)),
             ):
-                others[name].append(figures.score(folders.shared, stream, alerts))
+                found.setdefault(name, []).append(figures.score(folders.shared, each.stream, alerts))
             advance(1)
-    together = {
-        "Tocsin": figures.together([each for each in ours if not each.stream.fast]),
-        f"Tocsin, {streams.FAST_RATE} posts/s": figures.together([each for each in ours if each.stream.fast]),
-    }
-    result = {
-        "together": together | {name: figures.together(some) for name, some in others.items()},
-        "without": {name: figures.together(some) for name, some in without.items()},
-        "streams": [report.row(each) for each in ours],
-        "false": [alert | {"stream": each.stream.name} for each in ours for alert in each.false],
-    }
-    folders.out.mkdir(parents=True, exist_ok=True)
-    (folders.out / "scorecard.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (folders.out / "scorecard.md").write_text(report.markdown(result), encoding="utf-8")
-    return result
+    return found
 
 
 def _mixed(folders: Folders, replays: Sequence[Replay]) -> list[Stream]:
@@ -89,7 +124,7 @@ def _mixed(folders: Folders, replays: Sequence[Replay]) -> list[Stream]:
     sudden = [(replay, half, True) for replay, half, _ in wanted if streams.with_onset(replay)]
     wanted += sudden[: streams.FAST_EVENTS]
     found = []
-    with _progress("mixing", len(wanted)) as advance:
+    with progress.bar("mixing", len(wanted)) as advance:
         for replay, half, fast in wanted:
             found.append(streams.mixed(folders.shared, folders.cache, replay, half, fast=fast))
             advance(1)
@@ -106,16 +141,8 @@ def _answered(folders: Folders, mixed: Sequence[Stream], threads: int) -> dict[i
         answers = Answers(folders.cache, encoder.load(folder, threads=threads))
         of_group = [stream for stream in mixed if stream.replay.group == group]
         missing = answers.missing(post.text for stream in of_group for post in runs.posts(stream.posts))
-        with _progress(f"classifying, group {group}", len(missing)) as advance:
+        with progress.bar(f"classifying, group {group}", len(missing)) as advance:
             for done in answers.add(missing):
                 advance(done)
         result[group] = answers
     return result
-
-
-@contextmanager
-def _progress(name: str, total: int) -> Iterator[Advance]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(name, total=total)
-        yield lambda steps: progress.update(task, advance=steps)

@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from bot.detection import words
 from bot.domain import times
 from bot.domain.post import Post
-from classifiers.evaluation import keywords
+from bot.scorecard import wordlists
 from classifiers.taxonomy import CATEGORIES
 
 WINDOW = timedelta(hours=24)
@@ -122,13 +122,9 @@ def bursts(posts: Sequence[Post]) -> list[dict[str, Any]]:
     return alerts
 
 
-_LIST = [(category, keywords.pattern(category)) for category in CATEGORIES]
-
-
 def _category(text: str) -> str | None:
     """The category with most of the keyword list's words in the text."""
-    lowered = text.lower()
-    counts = {category: len(set(pattern.findall(lowered))) for category, pattern in _LIST}
+    counts = wordlists.counts(text)
     best = max(counts, key=lambda category: counts[category])
     return best if counts[best] else None
 

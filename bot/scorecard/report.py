@@ -20,6 +20,7 @@ _BARS = (
     ("place_error_km", "place error, median km", "≤ 50"),
     ("background", "background posts", ""),
 )
+PICTURE = "scorecard.png"
 _SHARES = frozenset({"detected", "detected_of_possible", "ahead_of_media", "category", "country"})
 
 
@@ -34,6 +35,11 @@ def row(scored: Scored) -> dict[str, Any]:
 
 
 def markdown(result: dict[str, Any]) -> str:
+    """Everything, with the picture."""
+    return f"{tables(result)}\n![When the alerts came]({PICTURE})\n\n{sections(result)}"
+
+
+def tables(result: dict[str, Any]) -> str:
     """The bars over all streams, and a row for each stream."""
     together = result["together"]
     ablation = {"everything": together["Tocsin"]} | {
@@ -49,6 +55,52 @@ def markdown(result: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def sections(result: dict[str, Any]) -> str:
+    """What stands beside the streams: clusterings, the unlabelled stream, speed."""
+    parts = (*_clusterings(result["clusterings"]), *_unlabelled(result["unlabelled"]), _speed(result["speed"]), "")
+    return "\n".join(parts)
+
+
+def _clusterings(found: dict[str, Any]) -> list[str]:
+    """A row for each set, and the mean over those of the fold groups; adjusted mutual information and Rand index."""
+    methods = list(found["mean"])
+    mean = [f"{found['mean'][method][score]:.3f}" for method in methods for score in ("ami", "ari")]
+    return [
+        "Posts told apart by happening (AMI, ARI: 0 for chance, 1 for the truth); every relevant post counts:\n",
+        "| set | posts | happenings | " + " | ".join(f"{method}: AMI | ARI" for method in methods) + " |",
+        "| --- |" + " --: |" * (2 + len(mean)),
+        *(
+            f"| {each['set']} | {each['posts']} | {each['happenings']} | "
+            + " | ".join(f"{each['scores'][method][score]:.3f}" for method in methods for score in ("ami", "ari"))
+            + " |"
+            for each in found["sets"]
+        ),
+        "| groups, mean weighted with posts | | | " + " | ".join(mean) + " |",
+        "",
+    ]
+
+
+def _unlabelled(found: dict[str, Any]) -> list[str]:
+    lines = [f"{found['stream']} (not labelled): {found['alerts']} alerts over {found['posts']:,} posts, "]
+    lines[0] += f"{found['per_10k']:.4g} in 10,000.\n" if found["per_10k"] is not None else "none.\n"
+    if found["listed"]:
+        lines += ["| level | category | headline | posts |", "| --- | --- | --- | --: |"]
+        lines += [
+            f"| {each['level']} | {each['category']} | {each['headline'].replace('|', '/')} | {each['posts']} |"
+            for each in found["listed"]
+        ]
+        lines.append("")
+    return lines
+
+
+def _speed(found: dict[str, Any]) -> str:
+    return (
+        f"Speed: {found['per_second']:,.0f} posts a second through screen, transformer and detection in one process "
+        f"({found['posts']:,} posts at {found['rate']} a second, {found['classified']:,} of them past the screen, "
+        f"in {found['seconds']:.0f} s)."
+    )
 
 
 def _table(columns: dict[str, dict[str, Any]]) -> list[str]:

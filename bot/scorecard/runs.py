@@ -15,15 +15,12 @@ from bot.domain.access import EVERYTHING
 from bot.domain.post import Candidate, Post
 from bot.ingest import lines
 from bot.scorecard.answers import Answers
-from classifiers.api import EMBEDDING_SIZE, Classification
+from classifiers.api import EMBEDDING_SIZE, Classification, Classifier
 
-LEAST_P = 0.3
+LEAST_P = 0.1
 """Below this no threshold that is tried makes a candidate of a post."""
 
 Judged = list[tuple[Post, Classification]]
-
-PARTS = ("burst", "place", "embedding")
-"""What detection can be run without, to see what it brings."""
 
 
 def posts(path: Path) -> Iterator[Post]:
@@ -35,18 +32,21 @@ def posts(path: Path) -> Iterator[Post]:
                 yield item
 
 
-def judged(path: Path, answers: Answers) -> Judged:
-    """The posts that could be candidates, with what the model says of them."""
-    return [(post, answers.get(post.text)) for post in posts(path) if answers.top(post.text) >= LEAST_P]
+def judged(path: Path, answers: Answers, screen: Classifier) -> Judged:
+    """The posts that the screen passes and that could be candidates, with what the model says of them."""
+    found = [(post, answers.get(post.text)) for post in posts(path) if answers.top(post.text) >= LEAST_P]
+    kept = screen.screen([post.text for post, _ in found])
+    return [each for each, passed in zip(found, kept, strict=True) if passed]
 
 
 def detect(stream: Judged, gazetteer: places.Gazetteer, weights: Weights) -> list[dict[str, Any]]:
     """Alert lines, as ``replay --json`` writes them."""
     detector = Detector(EVERYTHING, gazetteer, weights)
-    return [alerts.to_line(alert) for candidate in _candidates(stream, weights) for alert in detector.add(candidate)]
+    return [alerts.to_line(alert) for candidate in candidates_of(stream, weights) for alert in detector.add(candidate)]
 
 
-def _candidates(stream: Sequence[tuple[Post, Classification]], weights: Weights) -> Iterator[Candidate]:
+def candidates_of(stream: Sequence[tuple[Post, Classification]], weights: Weights) -> Iterator[Candidate]:
+    """What detection takes in, in order."""
     seq = 1
     for post, classification in stream:
         made = candidates.make(post, classification, seq=seq, stream_at=post.created_at, weights=weights)
@@ -55,16 +55,12 @@ def _candidates(stream: Sequence[tuple[Post, Classification]], weights: Weights)
             yield made
 
 
-def less(
-    part: str, stream: Judged, gazetteer: places.Gazetteer, weights: Weights
-) -> tuple[Judged, places.Gazetteer, Weights]:
-    """What ``detect`` takes, without one of PARTS."""
-    match part:
-        case "burst":
-            return stream, gazetteer, replace(weights, chance=1.0)
-        case "place":
-            return [(post, replace(said, places=())) for post, said in stream], places.Gazetteer([], {}, {}), weights
-        case "embedding":
-            nothing = np.zeros(EMBEDDING_SIZE, dtype=np.float32)
-            return [(post, replace(said, embedding=nothing)) for post, said in stream], gazetteer, weights
-    raise ValueError(f"detection has no part {part!r}")
+def placeless(stream: Judged) -> Judged:
+    """Without the places that the model finds."""
+    return [(post, replace(said, places=())) for post, said in stream]
+
+
+def vectorless(stream: Judged) -> Judged:
+    """Without embeddings."""
+    nothing = np.zeros(EMBEDDING_SIZE, dtype=np.float32)
+    return [(post, replace(said, embedding=nothing)) for post, said in stream]

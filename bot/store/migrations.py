@@ -123,6 +123,29 @@ def m001_first(db: sqlite_utils.Database) -> None:
     )
 
 
+@_steps()
+def m002_memories(db: sqlite_utils.Database) -> None:
+    """What each View's detector remembers of its live clusters: which posts they hold, never what these say."""
+    db.executescript(
+        """
+        CREATE TABLE detectors (
+            view TEXT PRIMARY KEY, now TEXT NOT NULL, number INTEGER NOT NULL, turn INTEGER NOT NULL,
+            pending TEXT NOT NULL             -- JSON: numbers of clusters with an update that was held back
+        ) WITHOUT ROWID;
+        CREATE TABLE clusters (
+            view TEXT NOT NULL, cluster INTEGER NOT NULL, turn INTEGER NOT NULL, last_at TEXT NOT NULL, event TEXT,
+            more TEXT NOT NULL,               -- JSON: closed, absorbed, parted_from, denied_by, cancelled
+            PRIMARY KEY (view, cluster)
+        ) WITHOUT ROWID;
+        CREATE TABLE members (
+            view TEXT NOT NULL, post TEXT NOT NULL, cluster INTEGER NOT NULL, turn INTEGER NOT NULL,
+            stream_at TEXT NOT NULL,
+            PRIMARY KEY (view, post)
+        ) WITHOUT ROWID;
+        """
+    )
+
+
 with contextlib.closing(sqlite_utils.Database(memory=True)) as _empty:
     _KNOWN = frozenset(step.name for step in _steps.pending(_empty))
 

@@ -46,7 +46,6 @@ def add(db: Database, candidate: Candidate) -> None:
             "supersedes": post.official.supersedes,
             "cancelled": post.official.cancelled,
         },
-        "report": candidate.report,
         "first_hand": candidate.first_hand,
     }
     db.execute(
@@ -144,6 +143,14 @@ def history(db: Database, since: datetime) -> list[Candidate | tuple[Deletion, d
     return steps
 
 
+def members(db: Database, view: str) -> list[Candidate]:
+    """The posts that live clusters of a View hold, in order of receipt."""
+    found = rows(
+        db, "SELECT p.* FROM members m JOIN posts p ON p.post = m.post WHERE m.view = ? ORDER BY p.seq", [view]
+    )
+    return [_candidate(each) for each in found]
+
+
 def _deletion(found: dict[str, Any]) -> tuple[Deletion, datetime]:
     deletion = Deletion(
         provider=found["provider"],
@@ -189,7 +196,6 @@ def _candidate(found: dict[str, Any]) -> Candidate:
         embedding=found["embedding"],
         fingerprint=found["fingerprint"],
         model=found["model"],
-        report=more.get("report"),
         first_hand=more.get("first_hand"),
     )
 

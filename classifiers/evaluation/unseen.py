@@ -125,6 +125,11 @@ def train_group(shared: Path, cache: Path, group: int, *, threads: int, variant:
     return place
 
 
+def has_model(cache: Path, group: int) -> bool:
+    """Is the model without `group` in the cache?"""
+    return (folder(cache, group) / "model" / encoder.MANIFEST).is_file()
+
+
 def answers(shared: Path, cache: Path, every: Sequence[Case], *, threads: int, variant: str = "") -> Answers:
     """What each fold model says of the cases of its group; kept in the cache."""
     result = Answers(

@@ -124,7 +124,7 @@ def test_a_clock_that_jumps_loses_and_repeats_nothing(raised):
 def test_posts_dated_in_the_future_or_years_ago(raised):
     ahead = [stream(REAL[:1], created_at=NOW + timedelta(days=3))[0], *stream(REAL)[1:]]
     at = [post.received_at for post in ahead]
-    assert [alert.raised_at for alert in raised(ahead, times=at)][:1] == [at[2]]
+    assert [alert.raised_at for alert in raised(ahead, times=at)][:1] == [at[1]]
     old = stream(REAL, created_at=NOW - timedelta(days=2_000))
     assert raised(old, times=[post.received_at for post in old]) == []
 

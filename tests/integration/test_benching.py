@@ -3,12 +3,13 @@
 import importlib.util
 import json
 import sys
+from datetime import timedelta
 
 import pytest
 from click.testing import CliRunner
 
 from bot import benching, cli, config
-from bot.benching import naive, workload
+from bot.benching import crowd, detection, naive, workload
 from bot.ingest import lines
 from classifiers.api import CATEGORIES
 
@@ -60,6 +61,28 @@ def test_every_stage_sees_the_same_posts_and_the_whole_pipeline_raises_alerts(se
     assert {"cpu", "cores", "memory_mib", "python", "sqlite", "onnxruntime", "transformers"} <= set(
         answer.data["machine"]
     )
+
+
+def test_crowd_is_the_same_at_every_call_and_its_happenings_hold_together() -> None:
+    given = list(crowd.posts(400, timedelta(hours=1)))
+    assert given == list(crowd.posts(400, timedelta(hours=1)))
+    assert len({each.post.key for each in given}) == len(given) == 400
+    assert [each.stream_at for each in given] == sorted(each.stream_at for each in given)
+    assert given[-1].stream_at - given[0].stream_at <= timedelta(hours=1)
+
+
+def test_detection_is_measured_with_as_many_live_posts_as_it_says(
+    settings: config.Config,
+) -> None:
+    answer = benching.bench(settings, posts=POSTS, only=["detection"], live=500)
+    found = answer.data["detection"]
+    assert 500 <= found["live_posts"] <= found["fed"]
+    assert 0 < found["clusters"] < found["live_posts"]
+    assert 0 < found["items"] <= detection.MEASURED_LEAST
+    assert found["per_cpu_second"] > 0
+    assert 0 < found["memory"]["empty_mib"] <= found["memory"]["full_mib"]
+    assert found["deletion_ms"] is None or found["deletion_ms"] > 0
+    assert "live posts" in answer.text
 
 
 def test_latency_is_taken_from_the_messages_of_alerts(settings: config.Config) -> None:

@@ -147,9 +147,10 @@ def test_every_command_does_what_the_contract_says(
         assert {each["alert"] for each in delivered} == {each["alert"] for each in exported.lines}
         assert {each["alert"] for each in delivered} <= {each["alert"] for each in replayed}
     for what in (alert["alert"], alert["evidence"][0]):
-        for explained in run("explain", what, "--org", "Acme", keys={"stages", "shown"}, rows=1):
-            assert explained["shown"] is True
-            assert all(set(stage) >= {"stage", "verdict", "figures"} for stage in explained["stages"])
+        for told in run("explain", what, "--org", "Acme", keys={"stages", "shown"}, rows=1):
+            assert told["shown"] is True
+            assert all(set(stage) >= {"stage", "verdict", "figures"} for stage in told["stages"])
+            assert "detected" in {stage["stage"] for stage in told["stages"]}
 
     planned = run("revoke", "--sector", "news", "--reason", "ended", "--retract", "--dry-run", keys=REVOKE_KEYS, rows=1)
     plan = ["--plan", planned[0]["plan"]] if flag else []
@@ -295,6 +296,56 @@ def test_replay_as_an_organisation_only_reads_the_store_and_shows_what_it_may_ha
     assert tocsin("-c", config, "replay", posts, "--as", "Bank", "--json").out == ""
     assert (store.read_bytes(), store.stat().st_mtime_ns) == before
     assert tocsin("-c", config, "deliveries", "--json").out == ""
+
+
+def explained(lines: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {line["post"]: line for line in lines if "stages" in line}
+
+
+def test_replay_explains_what_became_of_a_post_stage_by_stage(tocsin: CommandLine, config: Path, posts: Path) -> None:
+    raised = tocsin("-c", config, "replay", posts, "--json").lines
+    voice, ordinary = raised[0]["evidence"][0], json.loads(posts.read_text().splitlines()[0])["id"]
+    asked = [each for post in (voice, ordinary, "never") for each in ("--explain", post)]
+    result = tocsin("-c", config, "replay", posts, "--json", *asked)
+    assert [line for line in result.lines if "stages" not in line] == raised
+    found = explained(result.lines)
+    assert list(found) == [voice, ordinary, "never"]
+    for line in found.values():
+        assert set(line) == {"post", "stages", "shown"}
+        assert all(set(stage) == {"stage", "verdict", "figures"} for stage in line["stages"])
+        assert all(stage["verdict"].startswith(("yes: ", "no: ")) for stage in line["stages"])
+    stages = {stage["stage"]: stage for stage in found[voice]["stages"]}
+    assert list(stages) == ["screened", "classified", "detected", "assessed"]
+    assert stages["screened"]["figures"]["score"] >= stages["screened"]["figures"]["threshold"]
+    assert stages["classified"]["figures"]["p"] >= stages["classified"]["figures"]["threshold"]
+    assert stages["detected"]["figures"]["event"] == raised[0]["event"]
+    assert stages["assessed"]["figures"]["voices"] >= 2
+    assert found[voice]["shown"]
+    assert [stage["verdict"][:3] for stage in found[ordinary]["stages"]][-1] == "no:"
+    assert not found[ordinary]["shown"]
+    assert found["never"]["stages"] == [
+        {"stage": "received", "verdict": "no: no post never came in this replay", "figures": {}}
+    ]
+    said = tocsin("-c", config, "replay", posts, *asked).out
+    assert f"post {voice}\n  screened    yes: score" in said
+    assert "no post never came" in said
+
+
+def test_replay_explains_nothing_of_a_post_that_the_organisation_may_not_have(
+    tocsin: CommandLine, config: Path, posts: Path
+) -> None:
+    for name, provider in (("Acme", "x"), ("Bank", "usgs")):
+        tocsin("-c", config, "org", "add", name, "--sector", "news")
+        tocsin("-c", config, "grant", "--org", name, "--provider", provider, "--reason", "r")
+    raised = tocsin("-c", config, "replay", posts, "--as", "Acme", "--json").lines
+    voice = raised[0]["evidence"][0]
+    for name, stages in (("Acme", ["screened", "classified", "detected", "assessed"]), ("Bank", ["access"])):
+        lines = tocsin("-c", config, "replay", posts, "--as", name, "--json", "--explain", voice).lines
+        (line,) = explained(lines).values()
+        assert [stage["stage"] for stage in line["stages"]] == stages
+        assert line["shown"] is (name == "Acme")
+    assert line["stages"][0]["verdict"] == "no: Bank has no grant for alerts from x"
+    assert "--as" in tocsin("-c", config, "replay", posts, "--deliver", "--explain", voice, status=2).err
 
 
 def test_classify_answers_each_line_in_its_order(tocsin: CommandLine, config: Path) -> None:

@@ -1,8 +1,13 @@
+import asyncio
+
 import pytest
 
+from bot.detection.detector import Detector
 from bot.domain.alert import event_id
 from bot.pipeline import explaining
+from bot.pipeline.detecting import Detecting
 from bot.store import directory
+from tests import stories
 from tests.factories import make_alert
 from tests.worlds import World
 
@@ -98,3 +103,96 @@ def test_unknown_thing(world):
     stages, shown = explain(world, "nothing")
     assert stages["stored"].startswith("no: nothing is neither")
     assert not shown
+
+
+# with a detector that is rebuilt from the store
+
+TOLD = (
+    "Huge explosion at the harbour in Port Calder",
+    "massive blast in Port Calder just now, windows blown in",
+    "Something has blown up in Port Calder, black smoke over the docks",
+)
+
+
+def make_detector(view):
+    return Detector(view, stories.GAZETTEER)
+
+
+def played(world):
+    """Three voices, a repost and a post about something else, through detecting."""
+    at = {"topic": 1, "place": "Port Calder"}
+    told = [stories.judged(stories.post(10 * n, text), 10 * n, **at) for n, text in enumerate(TOLD)]
+    told.append(stories.judged(stories.post(40, TOLD[0], repost_of="p0"), 40, **at))
+    told.append(stories.judged(stories.post(50, "a barn burns near Dunmere", "x"), 50, topic=9, category="fire"))
+
+    async def playing():
+        detecting = Detecting(world.database, make_detector, now=lambda: world.now)
+        await detecting.start()
+        await detecting.take(told)
+
+    asyncio.run(playing())
+
+
+def explain_fully(world, what, org="Acme"):
+    found = directory.organisation(world.database._reader, org)
+    stages, _ = world.write(explaining.explain, what, found, world.now, make_detector)
+    return {each.stage: each for each in stages}
+
+
+def test_rebuilt_detector_says_which_post_is_a_voice_and_which_is_not(world):
+    played(world)
+    voice, repost = (explain_fully(world, what)["detected"] for what in ("p10", "p40"))
+    (event,) = {each.figures["event"] for each in (voice, repost)}
+    assert voice.verdict == f"yes: an independent voice of event {event}"
+    assert repost.verdict == "no: it is a repost"
+    assert repost.figures["place"] == "same place"
+    assert repost.figures["similarity"] > 0.5
+    assert repost.figures["live"]["voices"] == 3
+
+
+def test_rebuilt_detector_says_of_a_post_of_no_event_how_far_it_is_from_one(world):
+    played(world)
+    alone = explain_fully(world, "p50")
+    assert alone["detected"].verdict == "yes: an independent voice of posts that are no event"
+    assert alone["detected"].figures["live"]["voices"] == 1
+    assert "assessed" not in alone
+
+
+def test_event_is_live_until_it_is_too_long_ago(world):
+    played(world)
+    event = explain_fully(world, "p0")["detected"].figures["event"]
+    assert explain_fully(world, event)["detected"].verdict == "yes: the event is live, alert"
+    world.wait(hours=25)
+    assert explain_fully(world, event)["detected"].verdict == "no: the event takes no more posts"
+    assert explain_fully(world, "p0")["detected"].verdict == "no: the detector does not know it, or no longer"
+
+
+def test_no_detector_is_asked_about_what_the_organisation_may_not_have(world):
+    played(world)
+    world.org("Bank", grant=None)
+    world.revoke(org="Acme", provider="x")
+
+    def never(view):
+        raise AssertionError(view)
+
+    for org, what in (("Bank", "p0"), ("Acme", "p50"), ("Bank", "no such thing")):
+        found = directory.organisation(world.database._reader, org)
+        stages, shown = world.write(explaining.explain, what, found, world.now, never)
+        assert [each.stage for each in stages] == ["access"]
+        assert not shown
+
+
+def test_event_is_explained_as_it_is_after_its_first_post_was_deleted(world):
+    played(world)
+    event = explain_fully(world, "p10")["detected"].figures["event"]
+
+    async def taken():
+        detecting = Detecting(world.database, make_detector, now=lambda: world.now)
+        await detecting.start()
+        await detecting.take([stories.deletion(60, "bluesky", "p0")])
+
+    asyncio.run(taken())
+    found = explain_fully(world, event)
+    assert found["detected"].verdict == "yes: the event is live, alert"
+    assert found["detected"].figures["live"]["voices"] == 2
+    assert explain_fully(world, "p20")["detected"].figures["event"] == event

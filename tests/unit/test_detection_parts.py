@@ -158,8 +158,8 @@ def test_a_language_that_the_model_was_not_measured_in_needs_a_higher_probabilit
 
 
 def test_an_unsure_post_is_refused_with_a_reason():
-    assert candidates.make(make_post(), classified(p=0.3), seq=1, stream_at=NOW) is None
-    assert "p 0.30" in (candidates.refusal(make_post(), classified(p=0.3)) or "")
+    assert candidates.make(make_post(), classified(p=0.15), seq=1, stream_at=NOW) is None
+    assert "p 0.15" in (candidates.refusal(make_post(), classified(p=0.15)) or "")
 
 
 def test_a_verified_denial_passes_below_the_threshold():

@@ -4,10 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from bot.detection.places import Gazetteer
-from bot.detection.weights import Weights
 from bot.domain.post import Post
 from bot.scorecard import figures, report, runs
 from bot.scorecard.figures import Scored
@@ -118,7 +115,7 @@ def test_false_alerts_are_counted_by_level_and_over_the_background():
 def test_the_table_names_a_stream_that_was_not_detected():
     missed = scored(detected=False)
     together = figures.together([missed])
-    table = report.markdown(
+    table = report.tables(
         {"together": {"Tocsin": together}, "without": {"place": together}, "streams": [report.row(missed)]}
     )
     assert "| | everything | without place | bar |" in table
@@ -134,12 +131,9 @@ def test_a_part_that_is_left_out_leaves_the_rest_as_it_is():
         embedding=np.ones(384, dtype=np.float32),
         model="m1",
     )
-    gazetteer, weights = Gazetteer([], {}, {}), Weights()
-    for part in runs.PARTS:
-        ((same, less),), _, changed = runs.less(part, [(post, said)], gazetteer, weights)
-        assert same is post
-        assert (less.places == ()) == (part == "place")
-        assert (not less.embedding.any()) == (part == "embedding")
-        assert (changed.chance == 1.0) == (part == "burst")
-    with pytest.raises(ValueError, match="headline"):
-        runs.less("headline", [], gazetteer, weights)
+    ((same, placeless),), ((_, vectorless),) = runs.placeless([(post, said)]), runs.vectorless([(post, said)])
+    assert same is post
+    assert placeless.places == ()
+    assert placeless.embedding.all()
+    assert vectorless.places == said.places
+    assert not vectorless.embedding.any()

@@ -62,6 +62,15 @@ def test_the_screen_lets_a_plain_report_through(model, text):
     assert model.screen([text]) == [True]
 
 
+@pytest.mark.parametrize("text", [*REPORTS, *NO_REPORTS, *ODD])
+def test_screening_says_what_the_screen_says_with_its_figures(model, text):
+    found = model.screening(text)
+    assert found.passed is model.screen([text])[0]
+    assert found.threshold == pytest.approx(model._screen.threshold, abs=0.001)
+    if found.score is not None:
+        assert found.passed is (found.score >= found.threshold)
+
+
 @pytest.mark.parametrize("text", NO_REPORTS)
 def test_what_reports_nothing_is_no_candidate(model, text):
     assert model.classify([text])[0].top[1] < api.CANDIDATE

@@ -110,6 +110,7 @@ def test_a_model_that_does_not_say_its_problem_is_read_as_the_pipeline_does(tmp_
 
 def test_every_text_passes_its_screen(model):
     assert model.screen(TEXTS) == [True] * len(TEXTS)
+    assert model.screening(TEXTS[0]) == api.Screening(passed=True)
     assert model.screen([]) == model.classify([]) == []
 
 
