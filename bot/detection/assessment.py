@@ -28,6 +28,7 @@ class Assessment:
     voices: int
     verified: int
     official: int
+    media: int
     figures: dict[str, Any]
 
     @property
@@ -40,12 +41,12 @@ def assess(
 ) -> Assessment:
     """``afresh``: evidence went away, so nothing of the last revision is held on to."""
     last = None if afresh else cluster.raised
-    counts = toll(cluster)
+    counts, growth = toll(cluster), cluster.heard_since(now - _GROWTH)
     category = _category(cluster, last, weights)
     place = _place(cluster, last, gazetteer)
     named = places.main_town(cluster.towns)
     return Assessment(
-        level=levels.reached(cluster, counts, weights),
+        level=levels.reached(cluster, counts, growth, weights),
         certainty=levels.certainty(cluster, weights),
         category=category,
         categories=_categories(cluster, category),
@@ -56,7 +57,8 @@ def assess(
         voices=len(cluster.voices),
         verified=len(cluster.verified),
         official=len(cluster.officials),
-        figures=levels.figures(cluster, counts, weights) | {"growth": cluster.heard_since(now - _GROWTH)},
+        media=cluster.media,
+        figures=levels.figures(cluster, counts, growth, weights),
     )
 
 

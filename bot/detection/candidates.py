@@ -35,6 +35,7 @@ def make(
         fingerprint=words.fingerprint(post.text),
         model=classification.model,
         first_hand=classification.sources.get("first_hand"),
+        media=classification.sources.get("media"),
     )
 
 

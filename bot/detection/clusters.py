@@ -84,6 +84,8 @@ class Cluster:
         self.stated: dict[tuple[str, str], int] = {}
         self.highest: dict[str, list[int]] = {}  # the two highest counts that voices state, of each kind
         self.severe = 0
+        self.first_hand = 0
+        self.media = 0
         self.denials = 0
         self.doubts = 0
         self._heard: list[datetime] = []  # when each voice came, in order
@@ -249,6 +251,8 @@ class Cluster:
         for kind, count in member.counts.items():
             self.highest[kind] = sorted([*self.highest.get(kind, ()), count], reverse=True)[:2]
         self.severe += member.severe
+        self.first_hand += member.first_hand
+        self.media += member.media
         if member.vector is not None:
             vector = member.vector.astype(np.float64)
             self._sum = vector if self._sum is None else self._sum + vector

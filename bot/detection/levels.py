@@ -16,9 +16,9 @@ _WORTH = {
 }  # fmt: skip
 
 
-def reached(cluster: Cluster, toll: Mapping[str, int], weights: Weights) -> Level:
-    """The level that the voices of a raised cluster carry. ``toll``: the counts."""
-    loud = loudness(cluster, toll, weights)
+def reached(cluster: Cluster, toll: Mapping[str, int], growth: int, weights: Weights) -> Level:
+    """The level that the voices of a raised cluster carry. ``toll``: the counts; ``growth``: voices of five minutes."""
+    loud = loudness(cluster, toll, growth, weights)
     vouched = bool(cluster.officials) or len(cluster.verified) >= weights.observed_verified
     if loud >= weights.flash_loudness or (vouched and toll.get("dead", 0) >= weights.flash_deaths):
         return Level.FLASH
@@ -36,16 +36,16 @@ def vouched_for(cluster: Cluster, weights: Weights) -> bool | None:
     return True if cluster.officials or (cluster.verified and sure) else None
 
 
-def loudness(cluster: Cluster, toll: Mapping[str, int], weights: Weights) -> float:
-    """Voices, those that can be held to account weighing more, times what severe words and many deaths add."""
+def loudness(cluster: Cluster, toll: Mapping[str, int], growth: int, weights: Weights) -> float:
+    """The voices' probabilities, those that can be held to account weighing more, times what many new voices, severe
+    words and many deaths add."""
     officials, verified = len(cluster.officials), len(cluster.verified)
-    others = max(0, len(cluster.voices) - officials - verified)
-    factor = 1.0
+    factor = weights.growing_factor if growth >= weights.growing_voices else 1.0
     if toll.get("dead", 0) >= weights.deadly:
-        factor = weights.deadly_factor
+        factor *= weights.deadly_factor
     elif toll or 2 * cluster.severe >= len(cluster.voices) > 0:
-        factor = weights.severe_words_factor
-    return factor * (others + weights.verified_loudness * verified + weights.official_loudness * officials)
+        factor *= weights.severe_words_factor
+    return factor * (cluster.p_sum + weights.verified_loudness * verified + weights.official_loudness * officials)
 
 
 def certainty(cluster: Cluster, weights: Weights) -> Certainty:
@@ -57,7 +57,9 @@ def certainty(cluster: Cluster, weights: Weights) -> Certainty:
         return Certainty.OBSERVED
     if verified >= weights.observed_verified or (verified and voices >= weights.observed_voices):
         return Certainty.OBSERVED
-    if cluster.officials or verified or voices >= weights.likely_voices:
+    if cluster.officials or verified or cluster.p_sum >= weights.likely_belief:
+        return Certainty.LIKELY
+    if cluster.first_hand >= weights.likely_first_hand:
         return Certainty.LIKELY
     return Certainty.POSSIBLE
 
@@ -72,16 +74,19 @@ def newsworthiness(cluster: Cluster, category: str, toll: Mapping[str, int]) -> 
     return round(min(1.0, worth), 3)
 
 
-def figures(cluster: Cluster, toll: Mapping[str, int], weights: Weights) -> dict[str, Any]:
+def figures(cluster: Cluster, toll: Mapping[str, int], growth: int, weights: Weights) -> dict[str, Any]:
     """What explains the level, JSON-ready."""
     return {
         "voices": len(cluster.voices),
         "posts": len(cluster.members),
         "mean_p": round(cluster.mean_p, 3),
-        "loudness": round(loudness(cluster, toll, weights), 2),
+        "loudness": round(loudness(cluster, toll, growth, weights), 2),
         "bars": {"urgent": weights.urgent_loudness, "flash": weights.flash_loudness},
         "verified": len(cluster.verified),
         "official": len(cluster.officials),
+        "first_hand": cluster.first_hand,
+        "media": cluster.media,
+        "growth": growth,
         "denials": cluster.denials,
         "doubts": cluster.doubts,
         "toll": dict(toll),

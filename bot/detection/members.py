@@ -57,6 +57,7 @@ class Member:
     counts: dict[str, int]
     severe: bool
     first_hand: bool
+    media: bool
     verified: bool
     official: Official | None
     denial: bool
@@ -121,6 +122,7 @@ def member(candidate: Candidate, gazetteer: places.Gazetteer, *, stream_at: date
         counts=casualties.counts(text),
         severe=_SEVERE.search(text[: words.MAX_CHARACTERS]) is not None,
         first_hand=_is_first_hand(candidate),
+        media=(candidate.media or 0.0) >= 0.5,
         verified=post.verified,
         official=post.official,
         denial=denial,

@@ -45,6 +45,8 @@ def changes(last: Alert, assessed: Assessment, reached: Level) -> list[str]:
         found.append("officially confirmed")
     if assessed.verified and not last.figures.get("verified"):
         found.append("confirmed by a verified account")
+    if assessed.media and not last.figures.get("media"):
+        found.append("reported by a news organisation")
     if last.authors and assessed.voices >= 2 * last.authors:
         found.append(f"voices {last.authors} → {assessed.voices}")
     return found

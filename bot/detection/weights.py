@@ -85,10 +85,12 @@ class Weights:
     apart_voices: int = 3
     sure_mean: float = 0.8
     disputed_voices: int = 8
-    urgent_loudness: float = 8.0
-    flash_loudness: float = 20.0
-    verified_loudness: float = 2.0
-    official_loudness: float = 5.0
+    urgent_loudness: float = 7.2
+    flash_loudness: float = 18.0
+    verified_loudness: float = 1.0
+    official_loudness: float = 4.0
+    growing_voices: int = 8
+    growing_factor: float = 1.25
     severe_words_factor: float = 1.25
     deadly_factor: float = 1.5
     deadly: int = 5
@@ -96,7 +98,8 @@ class Weights:
     rate_window: timedelta = timedelta(hours=12)
     alike: float = 0.2
     flash_deaths: int = 3
-    likely_voices: int = 6
+    likely_belief: float = 4.5
+    likely_first_hand: int = 3
     observed_verified: int = 2
     observed_voices: int = 5
     retract_below: int = 2

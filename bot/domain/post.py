@@ -96,7 +96,8 @@ class Candidate:
     ``seq`` is the order of receipt over all sources; ``stream_at`` its source's own time, from which each View makes
     its stream time (never going back). ``embedding``: 384 little-endian float16, L2 norm 1; empty for official posts
     without a text. ``fingerprint``: hash of the normalised words, equal for near-copies; it survives the purge of a
-    deleted text. ``first_hand``: the probability that an eyewitness speaks, None where the model does not say.
+    deleted text. ``first_hand``, ``media``: the probabilities that an eyewitness or a news organisation speaks, None
+    where the model does not say.
     """
 
     post: Post
@@ -108,6 +109,7 @@ class Candidate:
     fingerprint: str
     model: str
     first_hand: float | None = None
+    media: float | None = None
 
     @property
     def top(self) -> tuple[str, float]:

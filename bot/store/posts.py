@@ -47,6 +47,7 @@ def add(db: Database, candidate: Candidate) -> None:
             "cancelled": post.official.cancelled,
         },
         "first_hand": candidate.first_hand,
+        "from_media": candidate.media,
     }
     db.execute(
         "INSERT OR IGNORE INTO posts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
@@ -197,6 +198,7 @@ def _candidate(found: dict[str, Any]) -> Candidate:
         fingerprint=found["fingerprint"],
         model=found["model"],
         first_hand=more.get("first_hand"),
+        media=more.get("from_media"),
     )
 
 

@@ -266,6 +266,44 @@ def test_levels_rise_with_voices_and_updates_say_why():
     assert [alert.revision for alert in raised] == list(range(1, len(raised) + 1))
 
 
+def test_the_first_report_of_a_news_organisation_is_an_update():
+    target = detector()
+    feed(target, blasts(3))
+    news = replace(
+        report(9, "Port Calder: harbour explosion, fire service on scene", at=100, place="Port Calder"), media=0.9
+    )
+    (update,) = target.add(news)
+    assert update.kind is Kind.UPDATE
+    assert "reported by a news organisation" in update.change
+
+
+def test_eyewitnesses_make_it_likely_sooner_than_others_do():
+    def after_four(**fields):
+        raised = feed(detector(), [replace(c, **fields) for c in blasts(3)])
+        return raised[0].certainty
+
+    assert after_four(first_hand=0.9) is Certainty.LIKELY
+    assert after_four(first_hand=0.1) is Certainty.POSSIBLE
+
+
+def test_unsure_voices_are_less_loud():
+    def level(p):
+        posts = [report(n, BLAST[n], at=70 * n, p=0.95 if n == 0 else p, place="Port Calder") for n in range(10)]
+        return max(feed(detector(), posts), key=lambda alert: alert.level.rank).level
+
+    assert level(0.95) is Level.URGENT
+    assert level(0.4) is Level.ALERT
+
+
+def test_many_voices_within_minutes_are_louder_than_the_same_over_an_hour():
+    def loudness(every):
+        target = detector()
+        feed(target, [report(n, BLAST[n], at=every * n, place="Port Calder") for n in range(9)])
+        return target.explain("bluesky|1-8")["figures"]["loudness"]
+
+    assert loudness(20) > loudness(300)
+
+
 def test_at_most_one_update_a_minute_and_the_held_one_comes_later():
     posts = [report(n, c.post.text, at=n, place="Port Calder") for n, c in enumerate(blasts(7))]
     unrelated = report(1, "quarterly figures fall sharply", at=90, topic=50, category="markets")
