@@ -8,13 +8,11 @@ from enum import StrEnum
 from functools import lru_cache
 from itertools import islice
 
-import numpy as np
-
 from bot.detection import kinship, places, words
 from bot.detection.clusters import Cluster
 from bot.detection.members import TOWNS_COMPARED, Member, Vector
 from bot.detection.rates import Familiar
-from bot.detection.vectors import Vectors
+from bot.detection.vectors import Vectors, cosines
 from bot.detection.weights import Weights
 from bot.domain.alert import Alert
 from bot.domain.memory import KeptPost, Memory
@@ -52,7 +50,7 @@ class Clusters:
         self._quiet: OrderedDict[int, Cluster] = OrderedDict()
         self._raised: OrderedDict[int, Cluster] = OrderedDict()
         self._of_key: dict[str, Cluster] = {}
-        self._of_fingerprint: dict[str, Cluster] = {}
+        self._of_fingerprint: dict[str, tuple[Cluster, ...]] = {}
         self._of_name: dict[str, dict[int, Cluster]] = {}
         self._of_author: dict[str, tuple[str, ...]] = {}
         self._vectors = Vectors()
@@ -60,6 +58,7 @@ class Clusters:
         self._next = 1
         self._turn = 0
         self._turn_of: dict[str, int] = {}
+        self._asked = False  # is it noted down what changes?
         self._touched: set[int] = set()  # clusters, and posts, that changed since ``remembered`` was last asked
         self._moved: set[str] = set()
         self.familiar = Familiar(weights)
@@ -110,25 +109,25 @@ class Clusters:
         why = cluster.add(member)
         self._turn += 1
         self._turn_of[member.key] = cluster.turn = self._turn
-        self._touched.add(cluster.number)
-        self._moved.add(member.key)
+        self._note(cluster, [member])
         self._know(cluster, member)
         line = self._raised if cluster.number in self._raised else self._quiet
         line.move_to_end(cluster.number)
-        self._place(cluster)
+        if not cluster.closed:
+            self._place(cluster)
         return why
 
     def promote(self, cluster: Cluster) -> None:
         """It has been raised and lives by the longer window from now on."""
         if self._quiet.pop(cluster.number, None) is not None:
             self._raised[cluster.number] = cluster
-            self._touched.add(cluster.number)
+            self._note(cluster)
             self._raised_vectors.place(cluster)
 
     def close(self, cluster: Cluster) -> None:
         """Retracted: it takes no more posts, but its posts stay known until it expires."""
         cluster.closed = True
-        self._touched.add(cluster.number)
+        self._note(cluster)
         self._leave_search(cluster)
 
     def remove(self, key: str) -> Cluster | None:
@@ -149,13 +148,20 @@ class Clusters:
         if not cluster.closed:
             self._place(cluster)
 
-    def remembered(self, now: datetime, pending: Collection[int]) -> Memory:
-        """What has changed since it was asked before; of a fresh one everything."""
+    def remembered(self, now: datetime, pending: Collection[int], begun: datetime | None) -> Memory:
+        """What has changed since it was asked before, or resumed; else everything. Only from then on it is noted down
+        what changes: where nobody asks, that would grow for ever."""
+        whole = not self._asked
+        if whole:
+            self._asked = True
+            self._touched, self._moved = {each.number for each in self.live()}, set(self._of_key)
         posts = {key: self._of_key.get(key) for key in sorted(self._moved)}
         clusters = {number: self._raised.get(number) or self._quiet.get(number) for number in sorted(self._touched)}
         self._moved, self._touched = set(), set()
         return Memory(
+            whole=whole,
             now=now,
+            begun=begun,
             number=self._next - 1,
             turn=self._turn,
             pending=tuple(sorted(pending)),
@@ -193,6 +199,13 @@ class Clusters:
                 self._leave_search(cluster)
             else:
                 self._place(cluster)
+        self._asked = True
+
+    def _note(self, cluster: Cluster, posts: Collection[Member] = ()) -> None:
+        """It has changed, and where these posts are."""
+        if self._asked:
+            self._touched.add(cluster.number)
+            self._moved.update(post.key for post in posts)
 
     def by_author(self, author: str) -> list[str]:
         """The keys of this author's live posts, in order of the clusters' and the posts' arrival."""
@@ -216,16 +229,23 @@ class Clusters:
         """The posts ``keys`` leave for a raised cluster of their own, in order of arrival, or for the one for which
         others of their kind have left before; the rest is summed anew."""
         moving = [member for key, member in cluster.members.items() if key in keys]
+        denied_by = {key: member for key, member in cluster.denied_by.items() if key in keys}
+        cancelled = cluster.cancelled & {member.key for member in moving}
         self._forget(cluster.remove([member.key for member in moving]), cluster)
         self._place(cluster)
         part, _ = self.start(moving[0])
         for member in moving[1:]:
             self.add(part, member)
+        part.denied_by.update(denied_by)
+        if cancelled:
+            part.cancelled |= cancelled
+            self.sum_anew(part)
         self.promote(part)
-        for sibling in (number for number in cluster.parted_from if number in self._raised):
-            if self._relation(self._raised[sibling], part) is Relation.SAME:
-                self.merge(self._raised[sibling], part)
-                return self._raised[sibling]
+        for number in sorted(cluster.parted_from):
+            sibling = self._raised.get(number)
+            if sibling is not None and not sibling.closed and self._relation(sibling, part) is Relation.SAME:
+                self.merge(sibling, part)
+                return sibling
         cluster.parted_from.add(part.number)
         part.parted_from.add(cluster.number)
         return part
@@ -271,23 +291,28 @@ class Clusters:
     def _forget(self, gone: Collection[Member], cluster: Cluster) -> None:
         """These posts of the cluster are not live any more. Words and names that it still has keep leading to it."""
         live = cluster.number in self._quiet or cluster.number in self._raised
-        self._touched.add(cluster.number)
+        self._note(cluster, gone)
         if live:
             self._unindex(cluster, frozenset().union(*(member.names for member in gone)))
         for member in gone:
             del self._of_key[member.key]
             del self._turn_of[member.key]
-            self._moved.add(member.key)
-            if self._of_fingerprint.get(member.fingerprint) is cluster and not (
-                live and member.fingerprint in cluster.fingerprints
-            ):
-                del self._of_fingerprint[member.fingerprint]
+            if not live or member.fingerprint not in cluster.fingerprints:
+                self._forget_words(member.fingerprint, cluster)
             if member.author is not None:
                 others = tuple(key for key in self._of_author[member.author] if key != member.key)
                 if others:
                     self._of_author[member.author] = others
                 else:
                     del self._of_author[member.author]
+
+    def _forget_words(self, fingerprint: str, cluster: Cluster) -> None:
+        """They do not lead to the cluster any more."""
+        others = tuple(each for each in self._of_fingerprint.get(fingerprint, ()) if each is not cluster)
+        if others:
+            self._of_fingerprint[fingerprint] = others
+        else:
+            self._of_fingerprint.pop(fingerprint, None)
 
     def _longest_silent(self, *, but: Cluster | None = None) -> Cluster | None:
         """What makes room: un-raised clusters before raised ones."""
@@ -300,11 +325,13 @@ class Clusters:
             self._raised_vectors.place(cluster)
 
     def original_of(self, member: Member) -> Cluster | None:
-        """The live cluster that holds the post which this one reposts or repeats word for word."""
+        """The live cluster that holds the post which this one reposts or repeats word for word, of several the oldest
+        that takes posts."""
         cluster = self._of_key.get(member.original) if member.original is not None else None
-        if cluster is None and member.words:
-            cluster = self._of_fingerprint.get(member.fingerprint)
-        return None if cluster is None or cluster.closed else cluster
+        if cluster is not None:
+            return None if cluster.closed else cluster
+        holders = self._of_fingerprint.get(member.fingerprint, ()) if member.words else ()
+        return min((each for each in holders if not each.closed), key=lambda each: each.number, default=None)
 
     def nearest(self, member: Member, now: datetime) -> Match | None:
         """The live cluster that it belongs to, or None."""
@@ -347,7 +374,9 @@ class Clusters:
         best: tuple[float, int] | None = None
         found: Cluster | None = None
         for event in self._raised_about(cluster, least + margin):
-            if event is cluster or event.closed or event.number in cluster.parted_from:
+            if event is cluster or event.closed:
+                continue
+            if event.number in cluster.parted_from or cluster.number in event.parted_from:
                 continue
             if not kinship.related(event.category, cluster.category):
                 continue
@@ -424,7 +453,7 @@ class Clusters:
         unknown = self._weights.unknown_cosine
         if member.vector is None:
             return [unknown] * len(clusters)
-        known = iter(_cosines(member.vector, [c.centroid for c in clusters if c.centroid is not None]))
+        known = iter(cosines(member.vector, [c.centroid for c in clusters if c.centroid is not None]))
         return [unknown if cluster.centroid is None else next(known) for cluster in clusters]
 
     def _tied(self, member: Member, cluster: Cluster, cosine: float) -> bool:
@@ -493,7 +522,9 @@ class Clusters:
         if member.author is not None:
             self._of_author[member.author] = (*self._of_author.get(member.author, ()), member.key)
         if member.words:
-            self._of_fingerprint.setdefault(member.fingerprint, cluster)
+            holders = self._of_fingerprint.get(member.fingerprint, ())
+            if cluster not in holders:
+                self._of_fingerprint[member.fingerprint] = (*holders, cluster)
         self._index(cluster, member.names)
 
     def _index(self, cluster: Cluster, names: frozenset[str]) -> None:
@@ -531,16 +562,7 @@ def _rank(match: Match) -> tuple[float, int]:
 
 
 def _cosine(one: Vector | None, other: Vector | None) -> float:
-    return 0.0 if one is None or other is None else _cosines(one, [other])[0]
-
-
-def _cosines(one: Vector, others: Sequence[Vector]) -> list[float]:
-    """Summed in float64 in a fixed order, each row alone, and rounded, so that none depends on what else is in
-    memory."""
-    if not others:
-        return []
-    products = one.astype(np.float64) * np.stack(others)
-    return [round(cosine, 4) for cosine in products.sum(axis=1).tolist()]
+    return 0.0 if one is None or other is None else cosines(one, [other])[0]
 
 
 def _shared_names(cluster: Cluster, other: Cluster | Member, rare: Callable[[str], bool]) -> tuple[str, ...]:

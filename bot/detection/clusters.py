@@ -152,20 +152,24 @@ class Cluster:
         return self.raised is not None and self.names[name] >= self._weights.leading_share * len(self.voices)
 
     def why_not_independent(self, member: Member) -> str | None:
-        """None for an independent voice, else the reason, for ``explain``."""
+        """None for an independent voice, else the reason, for ``explain``.
+
+        A textual repost of what has not come stands for it, once: it is the voice of whom it quotes, and its own author
+        may still be another.
+        """
         if member.denial or member.doubt:
             return "it denies the happening"
         if member.key in self.cancelled:
             return "its issuer has cancelled it"
-        if member.second_hand:
+        if member.second_hand and not member.stands_in:
             return "it is a repost"
         if member.p < self._weights.threshold:
             return "its probability is below the threshold"
-        if member.author is not None and member.author in self.authors:
+        if member.author is not None and member.author in self.authors and not member.second_hand:
             return "its author is already counted"
         if member.words and member.fingerprint in self.fingerprints:
             return "it repeats the words of an earlier post"
-        if self._near_copy(member):
+        if self._near_copy(member) or self._cut_repost(member):
             return "it is a near-copy of an earlier post"
         return None
 
@@ -223,7 +227,7 @@ class Cluster:
         self.fingerprints.setdefault(member.fingerprint, member.key)
         self.denials += member.denial
         self.doubts += member.doubt
-        if member.author is not None and independent:
+        if member.author is not None and independent and not member.second_hand:
             self.authors.add(member.author)
         if member.trusted and member.counts and not member.second_hand and not member.denial:
             for kind, count in member.counts.items():
@@ -246,7 +250,7 @@ class Cluster:
             self.sums[category] = self.sums.get(category, 0.0) + p
         if member.official is not None:
             self.officials.append(member)
-        elif member.verified:
+        elif member.verified and not member.second_hand:
             self.verified.add(member.author or member.key)
         for kind, count in member.counts.items():
             self.highest[kind] = sorted([*self.highest.get(kind, ()), count], reverse=True)[:2]
@@ -295,6 +299,17 @@ class Cluster:
             if len(member.words) >= 8 and (
                 voice.words[: len(member.words)] == member.words or member.words[: len(voice.words)] == voice.words
             ):
+                return True
+        return False
+
+    def _cut_repost(self, member: Member) -> bool:
+        """Is it a repost of which a voice has four fifths of the words, or the other way round? Reposts cut and comment."""
+        least, share = self._weights.near_copy_words, self._weights.near_copy
+        for voice in self.voices[-_COMPARED:]:
+            if not (member.second_hand or voice.second_hand) or min(member.distinct, voice.distinct) < least:
+                continue
+            common = len(frozenset(member.words).intersection(voice.words))
+            if common >= share * min(member.distinct, voice.distinct):
                 return True
         return False
 

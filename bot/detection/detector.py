@@ -101,21 +101,26 @@ class Detector:
 
     def explain(self, post_key: str) -> dict[str, Any] | None:
         """The verdict on a post: which event it is evidence of, how similar, whether it is an independent voice and why
-        not. None for a post that was never seen, or too long ago."""
+        not. None for a post that was never seen, or too long ago. What is said of the posts that it stands with comes
+        from those of ``sources`` and is about ``categories``; once they are forgotten it is said no more."""
         verdict = self._verdicts.get(post_key)
         if verdict is None:
             return None
         cluster = self._clusters.of(post_key)
         if cluster is None:
-            return {"event": None, "level": None} | verdict
+            return {"event": None, "level": None} | {name: verdict[name] for name in ("independent", "why", "joined")}
         raised = cluster.raised
         now = self._now or cluster.members[post_key].stream_at
-        figures = assessment.assess(cluster, now, self._gazetteer, self._weights)
+        assessed = assessment.assess(cluster, now, self._gazetteer, self._weights)
+        said = [] if raised is None else [raised]
+        providers = {member.provider for member in cluster.members.values()}
         return verdict | {
             "event": raised.event if raised is not None else None,
             "level": raised.level.value if raised is not None else None,
             "closed": cluster.closed,
-            "figures": figures.figures | {"strength": self._explained(cluster, now)},
+            "sources": sorted(providers.union(*(alert.sources for alert in said))),
+            "categories": sorted({assessed.category, *(alert.category for alert in said)}),
+            "figures": assessed.figures | {"strength": self._explained(cluster, now)},
         }
 
     def weigh(self, post_key: str) -> Weighed | None:
@@ -145,8 +150,9 @@ class Detector:
             ]
 
     def remembered(self) -> Memory | None:
-        """What has changed since it was asked before, for the store; None before the first post that it may see."""
-        return None if self._now is None else self._clusters.remembered(self._now, self._pending)
+        """What has changed since it was asked before, for the store; the first time everything. None before the first
+        post that it may see."""
+        return None if self._now is None else self._clusters.remembered(self._now, self._pending, self._rates.begun)
 
     def resume(
         self,
@@ -168,6 +174,7 @@ class Detector:
                 self._hear(
                     members.member(candidate, self._gazetteer, stream_at=candidate.stream_at), candidate.stream_at
                 )
+        self._rates.begun = memory.begun
         added_at = {post.key: post.stream_at for post in memory.posts}
         found = (members.member(each, self._gazetteer, stream_at=added_at[each.post.key]) for each in evidence)
         self._clusters.resume(memory, {member.key: member for member in found}, raised)
@@ -362,17 +369,27 @@ class Detector:
         stayed = self._revise(cluster, now, update="some of its posts tell of another place", afresh=True)
         if part.raised is not None:
             return stayed + self._revise(part, now)
-        event = alerts.event_id(revisions.evidence(part)[0])
-        known = next((each for each in cluster.absorbed if each.event == event), None)
-        if known is not None:
-            cluster.absorbed.remove(known)
+        event, revision = self._name(part, cluster)
         assessed = assessment.assess(part, now, self._gazetteer, self._weights)
         part.raised = revisions.make(
-            part, assessed, event=event, revision=1 if known is None else known.revision + 1, kind=Kind.UPDATE,
+            part, assessed, event=event, revision=revision, kind=Kind.UPDATE,
             level=assessed.level, now=now, weights=self._weights,
             change=f"split from event {stayed[0].event}",
         )  # fmt: skip
         return [*stayed, part.raised]
+
+    def _name(self, part: Cluster, cluster: Cluster) -> tuple[str, int]:
+        """The id of an event that was split off, and its next revision: of its first post that gave no other event its
+        id; an event that was united with this one before takes its numbers up again."""
+        ours = {ended.event: ended for ended in cluster.absorbed}
+        taken = {each.raised.event for each in self._clusters.raised() if each.raised is not None}
+        taken |= {ended.event for each in self._clusters.raised() for ended in each.absorbed} - ours.keys()
+        ids = [alerts.event_id(key) for key in revisions.evidence(part)]
+        event = next((found for found in ids if found not in taken), alerts.event_id("|".join(ids)))
+        if event not in ours:
+            return event, 1
+        cluster.absorbed.remove(ours[event])
+        return event, ours[event].revision + 1
 
     def _reaches(self, cluster: Cluster, now: datetime) -> bool:
         vouched = levels.vouched_for(cluster, self._weights)

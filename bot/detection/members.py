@@ -84,6 +84,11 @@ class Member:
         return any(word.startswith(beginning) for word in self.content)
 
     @property
+    def stands_in(self) -> bool:
+        """Does it quote in its own words what may not have come itself?"""
+        return self.second_hand and self.original is None and bool(self.words)
+
+    @property
     def trusted(self) -> bool:
         return self.verified or self.official is not None
 

@@ -20,20 +20,21 @@ _LATEST = 12  # voices
 
 class Rates:
     """Of one Detector, in its stream time, which never goes back. What came in the last ``fresh`` is not ordinary yet:
-    it may be the happening itself."""
+    it may be the happening itself. ``begun``: when the first candidate came, None before; it may be set to go on from
+    what an earlier one heard."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
         self._buckets: deque[tuple[int, Counter[str]]] = deque()
         self._fresh: deque[tuple[int, Counter[str]]] = deque()
         self._totals: Counter[str] = Counter()
-        self._begun: datetime | None = None
+        self.begun: datetime | None = None
 
     def note(self, category: str, now: datetime) -> None:
         """A candidate of the category came."""
         number = _number(now)
-        if self._begun is None:
-            self._begun = now
+        if self.begun is None:
+            self.begun = now
         if not self._fresh or self._fresh[-1][0] < number:
             self._fresh.append((number, Counter()))
             self._age(number)
@@ -43,18 +44,28 @@ class Rates:
         """The probability that ordinary talk makes so many voices like the first in so short a time.
 
         The smallest Poisson tail over the cluster's latest voices: a burst may begin long after its first post. What is
-        ordinary are the category's candidates of the window, and one more, spread evenly over it; ``alike`` of them
-        would join. The window is as long as the detector's memory, half an hour at least.
+        ordinary are the category's candidates of the window, spread evenly over it, and one more over half an hour at
+        least; ``alike`` of them would join. The window is as long as the detector's memory.
         """
-        others = self._totals[cluster.category] + 1
-        memory = now - self._begun if self._begun is not None else timedelta(0)
-        window = max(self._weights.fresh, min(self._weights.rate_window, memory - self._weights.fresh))
-        per_window = others * self._weights.alike
+        others, window = self._ordinary(cluster, now)
+        one_more = window / max(window, self._weights.fresh)
+        per_window = (others + one_more) * self._weights.alike
         least = 1.0
         for count, voice in enumerate(reversed(cluster.voices[-_LATEST:])):
             span = max(now - voice.stream_at, _LEAST_SPAN)
             least = min(least, _tail(count, per_window * (span / window)))
         return least
+
+    def _ordinary(self, cluster: Cluster, now: datetime) -> tuple[int, timedelta]:
+        """How many of the category came in what time. A detector that has not listened for twice ``fresh`` has little
+        else: then all but the cluster's own are ordinary."""
+        memory = now - self.begun if self.begun is not None else timedelta(0)
+        category, fresh = cluster.category, self._weights.fresh
+        if memory >= 2 * fresh:
+            return self._totals[category], min(self._weights.rate_window, memory - fresh)
+        heard = self._totals[category] + sum(counts[category] for _, counts in self._fresh)
+        own = sum(member.category == category for member in cluster.members.values())
+        return max(0, heard - own), max(memory, _LEAST_SPAN)
 
     def _age(self, number: int) -> None:
         """Fresh buckets become ordinary, ordinary ones are forgotten."""

@@ -11,6 +11,8 @@ from bot.detection.members import Member
 from bot.detection.weights import Weights
 from bot.domain.alert import Alert, Kind, Level
 
+_GOES_ON_AS = "goes_on_as"  # among the figures of an event that ended: the one that it was united with
+
 
 def evidence(cluster: Cluster) -> list[str]:
     """Post keys, oldest first by their own time, then by arrival."""
@@ -114,31 +116,53 @@ def make(
 
 def united(last: Alert, going_on: Alert, *, now: datetime) -> Alert:
     """The update by which an event ends that is the same happening as another one; it quotes nothing any more."""
-    return replace(
+    ended = replace(
         last,
         revision=last.revision + 1,
         kind=Kind.UPDATE,
-        disputed=going_on.disputed,
-        headline=going_on.headline,
+        sources=_sources(last, going_on),
         quotes=(),
         raised_at=now,
         change=f"the same happening as event {going_on.event}, which goes on",
+        figures=last.figures | {_GOES_ON_AS: going_on.event},
     )
+    if last.category != going_on.category:
+        return ended
+    return replace(ended, disputed=going_on.disputed, headline=going_on.headline)
 
 
 def echoed(ended: Alert, alert: Alert) -> Alert:
     """What corrects or retracts ``alert``'s event, for those who were told of one that was united with it. It keeps its
-    own level, category and place, so that it reaches exactly them."""
-    return replace(
+    own level, category and place, so that it reaches exactly them.
+
+    Where the categories differ it says that it was corrected, and not how: who may have the one category may not have
+    the other. It repeats no counts either, since they may be what was wrong.
+    """
+    echo = replace(
         ended,
         revision=ended.revision + 1,
         kind=alert.kind,
-        certainty=alert.certainty,
-        disputed=alert.disputed,
-        headline=alert.headline,
+        sources=_sources(ended, alert),
         raised_at=alert.raised_at,
-        change=alert.change,
+        figures=ended.figures | {_GOES_ON_AS: alert.event},
     )
+    if ended.category == alert.category:
+        return replace(
+            echo, certainty=alert.certainty, disputed=alert.disputed, headline=alert.headline, change=alert.change
+        )
+    withdrawn = alert.kind is Kind.RETRACTION
+    where = ended.place.name if ended.place is not None else None
+    return replace(
+        echo,
+        headline=headlines.write(ended.category, where, {}, disputed=ended.disputed, withdrawn=withdrawn),
+        change=f"event {alert.event}, the same happening, was {'retracted' if withdrawn else 'corrected'}",
+    )
+
+
+def goes_on_as(alert: Alert) -> str | None:
+    """The event as which one goes on that ended by ``united``; None for any other."""
+    event: str | None = alert.figures.get(_GOES_ON_AS)
+    return event
 
 
 def retraction(
@@ -166,3 +190,8 @@ def retraction(
         langs=made.langs or last.langs,
         headline=headlines.write(last.category, last.place.name if last.place else assessed.where, {}, withdrawn=True),
     )
+
+
+def _sources(ended: Alert, other: Alert) -> tuple[str, ...]:
+    """Of both: what it says was made from both events' posts."""
+    return tuple(sorted({*ended.sources, *other.sources}))

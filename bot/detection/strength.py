@@ -34,8 +34,8 @@ def features(cluster: Cluster, *, chance: float, named: int) -> dict[str, float]
 
 
 def parts(found: Mapping[str, float], coefficients: Mapping[str, float]) -> dict[str, float]:
-    """What each feature, and the bias, adds to the log-odds."""
-    return {name: weight * found.get(name, 1.0) for name, weight in coefficients.items()}
+    """What each feature, and the bias, adds to the log-odds. Raises KeyError for a coefficient of no feature."""
+    return {name: weight * (1.0 if name == BIAS else found[name]) for name, weight in coefficients.items()}
 
 
 def _logit(p: float) -> float:

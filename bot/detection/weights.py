@@ -19,12 +19,9 @@ def learned() -> Mapping[str, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """Constants of the first version, chosen by hand: nothing is learned yet.
-
-    They were set on our own fictional scenario (``bot/rehearsal``), and thresholds of p, `join`, `alone_cosine` and
-    `chance` over the streams of ``python -m bot.scorecard``, which therefore flatter them. A learned set will replace
-    the defaults, not the fields. Cosines and probabilities are 0..1; ``affinity`` is a cosine plus bonuses and minus
-    penalties.
+    """``strength`` is learned; the others were set by hand, on our own fictional scenario (``bot/rehearsal``), and
+    ``threshold``, ``start``, ``join`` and ``alone_cosine`` over the streams of ``python -m bot.scorecard``, which
+    flatter these four. Cosines and probabilities are 0..1; ``affinity`` is a cosine plus bonuses and minus penalties.
     """
 
     strength: Mapping[str, float] = field(default_factory=learned)

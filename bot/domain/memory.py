@@ -33,14 +33,18 @@ class KeptPost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Everything, or what changed since the last time: then ``gone_clusters`` and ``gone_posts`` are over.
+    """Everything, where it is ``whole``, or what changed since the last time: then ``gone_clusters`` and ``gone_posts``
+    are over.
 
-    ``now``: its stream time. ``number``, ``turn``: the last ones used. ``pending``: clusters with an update held back.
+    ``now``: its stream time. ``begun``: when the first candidate came that it heard. ``number``, ``turn``: the last
+    ones used. ``pending``: clusters with an update held back.
     """
 
     now: datetime
     number: int
     turn: int
+    begun: datetime | None = None
+    whole: bool = False
     pending: tuple[int, ...] = ()
     clusters: tuple[KeptCluster, ...] = ()
     posts: tuple[KeptPost, ...] = ()

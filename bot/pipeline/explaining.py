@@ -3,7 +3,7 @@
 What only a detector knows (is a post an independent voice, and why not) is asked of one that is rebuilt from the store.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,8 @@ from bot.store import access, deliveries, directory, events, posts
 from bot.store.database import Tables
 
 MakeDetector = Callable[[ProviderSet], Detector]
+
+_NOT_SHOWN = ("figures", "level", "why", "sources", "categories")  # at the stage ``detected``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,21 +42,32 @@ class Reader:
     at: datetime
 
     def denied(
-        self, capability: Capability = Capability.ALERTS, *, provider: str | None = None, category: str | None = None
+        self,
+        capability: Capability = Capability.ALERTS,
+        *,
+        providers: Iterable[str] | None = None,
+        category: str | None = None,
     ) -> Stage | None:
-        """The stage at which it ends for them; None where they may go on. Without a provider: may they have any?"""
+        """The stage at which it ends for them; None where they may go on. Without providers: may they have any?"""
         asked = rules.Request(
             org=self.org,
             at=self.at,
             capability=capability,
-            providers=frozenset() if provider is None else frozenset({provider}),
+            providers=frozenset(providers or ()),
             category=category,
-            view=None if provider is None else self.view,
+            view=None if providers is None else self.view,
         )
         decision = rules.decide(self.policy, asked)
         if decision.allowed:
             return None
         return Stage(stage="access", verdict=f"no: {decision.why}", figures={"rule": decision.rule})
+
+    def denied_verdict(self, verdict: Mapping[str, Any] | None) -> Stage | None:
+        """Of what ``Detector.explain`` says: it tells of all posts that a post stands with, also other providers'."""
+        if verdict is None or "figures" not in verdict:
+            return None
+        found = (self.denied(providers=verdict["sources"], category=each) for each in verdict["categories"])
+        return next((each for each in found if each is not None), None)
 
 
 def reader(db: Tables, org: Organisation, at: datetime) -> Reader:
@@ -102,7 +115,7 @@ def detected(verdict: Mapping[str, Any] | None) -> Stage:
     return Stage(
         stage="detected",
         verdict=said,
-        figures={name: value for name, value in verdict.items() if name not in ("figures", "level", "why")},
+        figures={name: value for name, value in verdict.items() if name not in _NOT_SHOWN},
     )
 
 
@@ -126,16 +139,17 @@ def _explain_post(
     db: Tables, found: Candidate, asking: Reader, make_detector: MakeDetector | None
 ) -> tuple[list[Stage], bool]:
     provider = found.post.provider
-    denied = asking.denied(provider=provider)
+    denied = asking.denied(providers=[provider])
     if denied is not None:
         return [denied], False
     category, p = found.top
     stages = [classified(category, p, None, model=found.model, seq=found.seq)]
-    denied = asking.denied(Capability.EVIDENCE, provider=provider, category=category)
+    denied = asking.denied(Capability.EVIDENCE, providers=[provider], category=category)
     if denied is not None:
         return [denied], False
     if make_detector is not None:
-        stages.append(_post_detected(_rebuilt(db, asking, make_detector), found.post.key))
+        verdict = _rebuilt(db, asking, make_detector).explain(found.post.key)
+        stages.append(asking.denied_verdict(verdict) or _post_detected(verdict))
     evidence_of = events.of_post(db, asking.view.key, found.post.key)
     if not evidence_of:
         stages.append(
@@ -144,12 +158,17 @@ def _explain_post(
         return stages, False
     shown = False
     for event in evidence_of:
-        stages.append(Stage(stage="evidence", verdict=f"yes: of event {event}", figures={"event": event}))
         alert = events.latest(db, asking.view.key, event)
-        if alert is not None:
-            more, reached = _explain_alert(db, alert, asking)
-            stages += more
-            shown = shown or reached
+        if alert is None:
+            continue
+        denied = asking.denied(providers=alert.sources, category=alert.category)
+        if denied is not None:
+            stages += [denied] if denied not in stages else []
+            continue
+        stages.append(Stage(stage="evidence", verdict=f"yes: of event {event}", figures={"event": event}))
+        more, reached = _explain_alert(db, alert, asking)
+        stages += more
+        shown = shown or reached
     return stages, shown
 
 
@@ -157,10 +176,9 @@ def _explain_alert(
     db: Tables, alert: Alert, asking: Reader, make_detector: MakeDetector | None = None
 ) -> tuple[list[Stage], bool]:
     org, view, at = asking.org, asking.view, asking.at
-    asked = rules.Request(org=org, at=at, providers=frozenset(alert.sources), category=alert.category, view=view)
-    decision = rules.decide(asking.policy, asked)
-    if not decision.allowed:
-        return [Stage(stage="access", verdict=f"no: {decision.why}", figures={"rule": decision.rule})], False
+    denied = asking.denied(providers=alert.sources, category=alert.category)
+    if denied is not None:
+        return [denied], False
     stages = [
         Stage(
             stage="assessed",
@@ -175,7 +193,7 @@ def _explain_alert(
         )
     ]
     if make_detector is not None:
-        stages.append(_event_detected(_rebuilt(db, asking, make_detector), alert))
+        stages.append(_event_detected(_rebuilt(db, asking, make_detector), alert, asking))
     shown = False
     for channel in (each["channel"] for each in directory.channels(db, org.org)):
         decision = rules.decide(asking.policy, deliveries.request_for(org, channel, view.key, alert, at))
@@ -213,16 +231,19 @@ def _rebuilt(db: Tables, asking: Reader, make_detector: MakeDetector) -> Detecto
     return detector
 
 
-def _post_detected(detector: Detector, key: str) -> Stage:
+def _post_detected(verdict: Mapping[str, Any] | None) -> Stage:
     """With the figures that its event or cluster has now as ``live``; None where it is over."""
-    verdict = detector.explain(key)
     stage = detected(verdict)
     return replace(stage, figures=stage.figures | {"live": None if verdict is None else verdict.get("figures")})
 
 
-def _event_detected(detector: Detector, alert: Alert) -> Stage:
+def _event_detected(detector: Detector, alert: Alert, asking: Reader) -> Stage:
+    """By what it has become since the alert: it may rest on other providers' posts now, or be of another category."""
     verdicts = (detector.explain(key) for key in alert.evidence)
     found = next((each for each in verdicts if each is not None and each["event"] == alert.event), None)
+    denied = asking.denied_verdict(found)
+    if denied is not None:
+        return denied
     if found is None:
         return Stage(stage="detected", verdict="no: the event takes no more posts", figures={"live": None})
     said = "no: the event takes no more posts" if found["closed"] else f"yes: the event is live, {found['level']}"

@@ -1,5 +1,6 @@
 """A View's detector after a restart: it goes on from what the last one remembered, and where nothing is remembered (the
-View is new, the store is older) it is fed the last day's candidates again."""
+View is new, the store is older) it is fed the last day's candidates again. Where no candidate was received for a day it
+begins anew."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ Deleted = tuple[Deletion, datetime]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What the store knows of a View, in one snapshot. ``evidence``: the posts in ``memory``. ``raised``: the last
-    revision of every event."""
+    """What the store knows of a View, in one snapshot. ``memory``: None also where nothing was received in the last
+    ``REBUILT_FROM``, since its clock may be that of quite another stream; the next one that is saved takes its place.
+    ``evidence``: the posts in ``memory``. ``raised``: the last revision of every event."""
 
     memory: Memory | None
     evidence: list[Candidate]
@@ -30,12 +32,13 @@ class Past:
 
 
 def read(db: Tables, view: ProviderSet, at: datetime) -> Past:
-    memory = memories.load(db, view.key)
+    history = posts.history(db, at - REBUILT_FROM)
+    memory = memories.load(db, view.key) if history else None
     return Past(
         memory=memory,
         evidence=[] if memory is None else posts.members(db, view.key),
         raised=events.latest_of_all(db, view.key),
-        history=posts.history(db, at - REBUILT_FROM),
+        history=history,
     )
 
 

@@ -56,8 +56,12 @@ class Watch:
 
     def traces(self, screen: Screen, reader: Reader | None) -> Iterator[Trace]:
         """One for each post asked for, in that order; several where providers share an id. Without a ``reader`` nobody
-        is barred from anything."""
+        is barred from anything; who may receive from other providers now than at the start hears only that."""
+        changed = None if reader is None or reader.view == self._view else _changed(reader)
         for what in self._asked:
+            if changed is not None:
+                yield Trace(post=what, stages=[changed], shown=False)
+                continue
             came = [found for found in self._came.values() if what in (found[0].key, found[0].id)]
             for post, classification in came:
                 yield self._trace(what, post, classification, screen, reader)
@@ -77,6 +81,9 @@ class Watch:
             stages.append(_classified(post, classification))
         if _is_candidate(post, classification):
             verdict = self._verdicts.get(post.key)
+            denied = None if reader is None else reader.denied_verdict(verdict)
+            if denied is not None:
+                return Trace(post=what, stages=[*stages, denied], shown=False)
             assessed = explaining.assessed(verdict)
             stages += [explaining.detected(verdict), *([assessed] if assessed is not None else [])]
         return Trace(post=what, stages=stages, shown=post.key in self._shown)
@@ -88,9 +95,15 @@ def _barred(reader: Reader, post: Post, classification: Classification | None) -
         category: str | None = post.official.category
     else:
         category = None if classification is None else _top(classification)[0]
-    return reader.denied(provider=post.provider) or reader.denied(
-        Capability.EVIDENCE, provider=post.provider, category=category
+    return reader.denied(providers=[post.provider]) or reader.denied(
+        Capability.EVIDENCE, providers=[post.provider], category=category
     )
+
+
+def _changed(reader: Reader) -> Stage:
+    """The verdicts are another View's; those of the one that it has now there are none."""
+    said = f"no: the providers that {reader.org.name} may receive from changed during this replay; run it again"
+    return reader.denied() or Stage(stage="access", verdict=said, figures={"rule": "view"})
 
 
 def _screened(post: Post, classification: Classification | None, screen: Screen) -> Stage:

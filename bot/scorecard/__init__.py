@@ -1,8 +1,9 @@
 """``python -m bot.scorecard``: detection measured on public replays in ordinary background, beside the alternatives.
 
 Each happening is judged by the fold model that never saw it, in background that this model was not trained on, with
-weights that were learned from the other happenings in the other half of the background. Streams and the models' answers
-are kept in a cache, so a stopped run goes on. Needs the extra ``train`` and the shared folder.
+a sum that was learned from other happenings in the other half of the background. The screen and the constants that were
+set by hand are the shipped ones and have seen them all. Streams and the models' answers are kept in a cache, so a
+stopped run goes on. Needs the extra ``train`` and the shared folder.
 """
 
 import json
@@ -72,7 +73,10 @@ def scorecard(
         "without": {name: figures.together(some) for name, some in without.items()},
         "streams": [report.row(each) for each in ours],
         "false": [alert | {"stream": each.stream.name} for each in ours for alert in each.false],
-    } | supplements.measure(folders.shared, folders.cache, replays, answers, shipped, gazetteer, weights)
+    } | supplements.measure(
+        folders.shared, folders.cache, replays, answers, crossing.by_group(slow, gazetteer, weights), shipped,
+        gazetteer, weights,
+    )  # fmt: skip
     folders.out.mkdir(parents=True, exist_ok=True)
     (folders.out / "scorecard.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     picture.draw(picture.rows(slowly), folders.out / report.PICTURE)
@@ -95,7 +99,7 @@ def _samples(mixed: Sequence[Stream], answers: Mapping[int, Answers], screen: Cl
     with progress.bar("screening", len(mixed)) as advance:
         found = []
         for stream in mixed:
-            judged = runs.judged(stream.posts, answers[stream.replay.group], screen)
+            judged = runs.judged(runs.posts(stream.posts), answers[stream.replay.group], screen)
             found.append(Sample(stream=stream, judged=judged))
             advance(1)
     return found

@@ -57,6 +57,19 @@ def learn(
     return fitting.learned(learners), learners
 
 
+def by_group(samples: Sequence[Sample], gazetteer: Gazetteer, weights: Weights) -> dict[int, Mapping[str, float]]:
+    """For each fold group the coefficients that the streams of the others teach."""
+    slow = [each for each in samples if not each.stream.fast]
+    learners = _learners(slow, gazetteer, weights, None)
+    groups = {each.stream.replay.group for each in slow}
+    return {
+        group: fitting.learned(
+            learner for each, learner in zip(slow, learners, strict=True) if each.stream.replay.group != group
+        )
+        for group in groups
+    }
+
+
 def _learners(samples: Iterable[Sample], gazetteer: Gazetteer, weights: Weights, without: str | None) -> list[Learner]:
     found = [fitting.learner(each.stream, each.judged, gazetteer, weights) for each in samples if not each.stream.fast]
     return found if without is None else [learner.without(without) for learner in found]

@@ -46,6 +46,7 @@ def tables(result: dict[str, Any]) -> str:
         f"without {name}": part for name, part in result["without"].items()
     }
     lines = [
+        "Models and learned sum never saw what they are scored on; the screen and what was set by hand did.\n",
         *_table(together),
         "What the parts of detection bring:\n",
         *_table(ablation),

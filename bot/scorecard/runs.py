@@ -1,6 +1,6 @@
 """One stream through the detector, as ``tocsin replay`` would do it, from answers that were computed before."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,9 @@ def posts(path: Path) -> Iterator[Post]:
                 yield item
 
 
-def judged(path: Path, answers: Answers, screen: Classifier) -> Judged:
+def judged(stream: Iterable[Post], answers: Answers, screen: Classifier) -> Judged:
     """The posts that the screen passes and that could be candidates, with what the model says of them."""
-    found = [(post, answers.get(post.text)) for post in posts(path) if answers.top(post.text) >= LEAST_P]
+    found = [(post, answers.get(post.text)) for post in stream if answers.top(post.text) >= LEAST_P]
     kept = screen.screen([post.text for post, _ in found])
     return [each for each, passed in zip(found, kept, strict=True) if passed]
 

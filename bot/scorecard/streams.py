@@ -6,14 +6,13 @@ apart by hash of the text. Mixing is done by ``tools/mix_stream.py`` of the shar
 
 import gzip
 import json
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bot.domain.errors import TocsinError
+from bot.scorecard import mixing
 from classifiers import data, folds
 
 HALVES = (0, 1)
@@ -117,6 +116,7 @@ def mixed(shared: Path, cache: Path, replay: Replay, half: int, *, fast: bool = 
     if known["onset"] is not None and len(independent(stream)) < LEAST:
         late = cache / f"{replay.name}.late.truth.json"
         late.write_text(json.dumps(known | {"onset": None}), encoding="utf-8")
+        stream.truth.unlink()
         _mix(shared, cache, stream, late)
     return stream
 
@@ -133,16 +133,11 @@ def truth_of(replay: Replay) -> Path:
 
 def _mix(shared: Path, cache: Path, stream: Stream, truth: Path) -> None:
     rate, before, after = (FAST_RATE, FAST_BEFORE, FAST_AFTER) if stream.fast else (RATE, BEFORE, AFTER)
-    command = [
-        sys.executable, str(shared / "tools" / "mix_stream.py"), "--replay", str(stream.replay.path),
-        "--truth", str(truth), "--background", str(pool(shared, cache, stream.replay.group, stream.half)),
-        "--rate", str(rate), "--no-repeat", "--before", before, "--after", after, "--out", str(stream.posts),
-        "--truth-out", str(stream.truth),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        stream.truth.unlink(missing_ok=True)
-        raise TocsinError(f"mix_stream.py could not mix {stream.name}: {done.stderr.strip()}")
+    mixing.mix(
+        shared, cache, stream.name, "--replay", str(stream.replay.path), "--truth", str(truth),
+        "--background", str(pool(shared, cache, stream.replay.group, stream.half)), "--rate", str(rate),
+        "--no-repeat", "--before", before, "--after", after,
+    )  # fmt: skip
 
 
 def _half(items: Iterable[dict[str, Any]], half: int, trained: set[str]) -> list[dict[str, Any]]:

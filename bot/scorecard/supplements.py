@@ -4,6 +4,7 @@ Texts are classified through the cache of answers, so a stopped run goes on. Nee
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,19 @@ def measure(
     cache: Path,
     replays: Sequence[Replay],
     answers: Mapping[int, Answers],
+    learned: Mapping[int, Mapping[str, float]],
     shipped: Encoder,
     gazetteer: Gazetteer,
     weights: Weights,
 ) -> dict[str, Any]:
-    """``clusterings``, ``unlabelled`` and ``speed``. ``answers`` are the fold models', by group. Raises TocsinError,
-    DataError."""
+    """``clusterings``, ``unlabelled`` and ``speed``. ``answers`` are the fold models', ``learned`` what other groups
+    taught, by group. Raises TocsinError, DataError."""
     of_shipped = Answers(cache, shipped)
     return {
         "clusterings": _clusterings(
-            clusterings.labelled(shared, cache, replays), answers, of_shipped, gazetteer, weights
+            clusterings.labelled(shared, cache, replays), answers, learned, of_shipped, gazetteer, weights
         ),
-        "unlabelled": _unlabelled(shared, cache, of_shipped, gazetteer, weights),
+        "unlabelled": _unlabelled(shared, cache, of_shipped, shipped, gazetteer, weights),
         "speed": _speed(shared, cache, replays, shipped, gazetteer, weights),
     }
 
@@ -39,6 +41,7 @@ def measure(
 def _clusterings(
     sets: Sequence[clusterings.Labelled],
     answers: Mapping[int, Answers],
+    learned: Mapping[int, Mapping[str, float]],
     of_shipped: Answers,
     gazetteer: Gazetteer,
     weights: Weights,
@@ -50,18 +53,19 @@ def _clusterings(
     with progress.bar("clusterings", len(sets)) as advance:
         for some in sets:
             said = of_shipped if some.group is None else answers[some.group]
-            rows.append(clusterings.scored(some, said.get, gazetteer, weights))
+            unseen = weights if some.group is None else replace(weights, strength=learned[some.group])
+            rows.append(clusterings.scored(some, said.get, gazetteer, unseen))
             advance(1)
     groups = [row for row, some in zip(rows, sets, strict=True) if some.group is not None]
     return {"sets": rows, "mean": clusterings.mean(groups)}
 
 
 def _unlabelled(
-    shared: Path, cache: Path, of_shipped: Answers, gazetteer: Gazetteer, weights: Weights
+    shared: Path, cache: Path, of_shipped: Answers, shipped: Encoder, gazetteer: Gazetteer, weights: Weights
 ) -> dict[str, Any]:
     posts = unlabelled.posts(shared, cache)
     _complete(of_shipped, (post.text for post in posts), unlabelled.REPLAY)
-    judged = [(post, of_shipped.get(post.text)) for post in posts if of_shipped.top(post.text) >= runs.LEAST_P]
+    judged = runs.judged(posts, of_shipped, shipped)
     return unlabelled.rate(posts, judged, gazetteer, weights)
 
 

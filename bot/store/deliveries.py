@@ -67,26 +67,33 @@ def queue(
 
 
 def root_of(db: Database, channel: str, view: str, event: str) -> dict[str, Any] | None:
-    """The delivery that posted this event's message in the channel, if it stands there or is on its way.
+    """The delivery that posted the message which tells of this event in the channel, if it stands or is on its way.
 
-    After a change of the organisation's View, or a restart that rebuilt a long-lived event under another id, the
-    message was posted for another event; it is found by evidence that both still have (an event that was split off
-    another one has none of it).
+    A message tells of the event that it was posted or last edited for. One that tells of another event is taken over
+    where both rest on the same posts: after a change of the organisation's View, a restart that rebuilt a long-lived
+    event under another id, or a union. Within one View both must have these posts still, since an event that was split
+    off another one has none of them.
     """
-    for candidate in [{"view": view, "event": event}, *events.sharing_evidence(db, view, event)]:
-        if not events.overlap(db, (view, event), (candidate["view"], candidate["event"])):
-            continue
-        found = row(
-            db,
-            "SELECT * FROM deliveries AS post WHERE channel = ? AND event = ? AND view = ? AND act = 'post' "
-            "AND state IN ('queued', 'held', 'sending', 'unknown', 'sent') AND NOT EXISTS "
-            "(SELECT 1 FROM deliveries AS gone WHERE gone.root = post.delivery AND gone.act = 'retract') "
-            "ORDER BY seq DESC LIMIT 1",
-            [channel, candidate["event"], candidate["view"]],
-        )
-        if found is not None:
-            return found
+    told = _telling_of(db, channel, view, event)
+    if told is not None:
+        return told
+    for other in events.sharing_evidence(db, view, event):
+        if other["view"] != view or events.overlap(db, view, event, other["event"]):
+            told = _telling_of(db, channel, other["view"], other["event"])
+            if told is not None:
+                return told
     return None
+
+
+def told_last(db: Database, root: Mapping[str, Any]) -> tuple[str, str]:
+    """The event, with its View, that the message of this delivery was posted or last edited for."""
+    found = row(
+        db,
+        "SELECT view, event FROM deliveries WHERE root = ? AND act = 'edit' ORDER BY seq DESC LIMIT 1",
+        [root["delivery"]],
+    )
+    last = found or root
+    return last["view"], last["event"]
 
 
 def supersede_edits(db: Database, root: str) -> None:
@@ -238,12 +245,14 @@ def standing_posts(db: Database, orgs: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def standing_on(db: Database, post: str) -> list[dict[str, Any]]:
-    """Messages that stand about events which this post is evidence of."""
+    """Messages that stand and were posted or edited for events which this post is evidence of."""
     return rows(
         db,
-        "SELECT post.* FROM deliveries AS post JOIN evidence AS e ON e.view = post.view AND e.event = post.event "
-        "WHERE e.post = ? AND act = 'post' AND state IN ('sent', 'sending', 'unknown') AND NOT EXISTS "
-        "(SELECT 1 FROM deliveries AS gone WHERE gone.root = post.delivery AND gone.act = 'retract') ORDER BY seq",
+        "SELECT DISTINCT post.* FROM evidence AS e JOIN deliveries AS told ON told.view = e.view "
+        "AND told.event = e.event AND told.act IN ('post', 'edit') "
+        "JOIN deliveries AS post ON post.delivery = coalesce(told.root, told.delivery) "
+        "WHERE e.post = ? AND post.state IN ('sent', 'sending', 'unknown') AND NOT EXISTS "
+        "(SELECT 1 FROM deliveries AS gone WHERE gone.root = post.delivery AND gone.act = 'retract') ORDER BY post.seq",
         [post],
     )
 
@@ -295,6 +304,20 @@ def shown_by(db: Database, root: Mapping[str, Any]) -> list[Alert]:
     return [alert for each in found if (alert := events.get(db, each["view"], each["alert"])) is not None]
 
 
+def standing_in(db: Database, root: Mapping[str, Any]) -> list[Alert]:
+    """The revisions of which one stands in an event's message: the last that is known to have arrived, and what was
+    tried since and may have."""
+    found = rows(
+        db,
+        "SELECT view, alert, state FROM deliveries WHERE (delivery = ? OR root = ?) AND act IN ('post', 'edit') "
+        "AND attempts > 0 ORDER BY seq DESC",
+        [root["delivery"], root["delivery"]],
+    )
+    arrived = next((n for n, each in enumerate(found) if each["state"] == State.SENT.value), len(found))
+    possible = (events.get(db, each["view"], each["alert"]) for each in reversed(found[: arrived + 1]))
+    return [alert for alert in possible if alert is not None]
+
+
 def decide_row(db: Database, found: Mapping[str, Any], policy: Policy, at: datetime) -> Decision:
     """``access.decide`` for one row, by the policy given; a row without an alert asks for its channel."""
     org = directory.organisation(db, found["org"])
@@ -324,6 +347,23 @@ def request_for(
 
 
 _WITHIN = "channel IN (SELECT channel FROM channels WHERE workspace = ? OR channel = ?)"
+
+
+def _telling_of(db: Database, channel: str, view: str, event: str) -> dict[str, Any] | None:
+    """The newest message in the channel, standing or on its way, that was posted or last edited for this event."""
+    return row(
+        db,
+        """
+        SELECT post.* FROM deliveries AS told
+        JOIN deliveries AS post ON post.delivery = coalesce(told.root, told.delivery)
+        WHERE told.channel = :channel AND told.event = :event AND told.view = :view AND told.act IN ('post', 'edit')
+            AND post.state IN ('queued', 'held', 'sending', 'unknown', 'sent') AND NOT EXISTS
+            (SELECT 1 FROM deliveries AS later WHERE later.channel = :channel AND later.root = post.delivery AND
+                (later.act = 'retract' OR (later.act = 'edit' AND later.seq > told.seq)))
+        ORDER BY post.seq DESC LIMIT 1
+        """,
+        {"channel": channel, "view": view, "event": event},
+    )
 
 
 def _free_channels(db: Database, platform: str, at: datetime) -> list[str]:

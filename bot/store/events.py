@@ -97,21 +97,29 @@ def of_post(db: Database, view: str, post_key: str) -> list[str]:
     ]
 
 
-def overlap(db: Database, one: tuple[str, str], other: tuple[str, str]) -> bool:
-    """Do the last revisions of two events, each (view, event), share evidence? An event does with itself."""
-    if one == other:
-        return True
-    ours, theirs = latest(db, *one), latest(db, *other)
-    return ours is not None and theirs is not None and not set(ours.evidence).isdisjoint(theirs.evidence)
+def overlap(db: Database, view: str, event: str, other: str) -> bool:
+    """Do two events of a View share evidence, by the last revision of each that has any? A retraction may have none."""
+    return not _last_evidence(db, view, event).isdisjoint(_last_evidence(db, view, other))
 
 
 def sharing_evidence(db: Database, view: str, event: str) -> list[dict[str, Any]]:
-    """Other events, of this View or another, that share evidence with this one: ``view``, ``event``, most shared
-    first."""
+    """Other events, of this View or another, that share evidence with this one: ``view``, ``event``; those first that
+    began with the same post and so have its id, then those that share the most."""
     return rows(
         db,
         "SELECT other.view, other.event, count(*) AS shared FROM evidence AS mine "
         "JOIN evidence AS other ON other.post = mine.post AND (other.view, other.event) <> (mine.view, mine.event) "
-        "WHERE mine.view = ? AND mine.event = ? GROUP BY other.view, other.event ORDER BY shared DESC, 1, 2",
+        "WHERE mine.view = ? AND mine.event = ? GROUP BY other.view, other.event "
+        "ORDER BY other.event <> mine.event, shared DESC, 1, 2",
         [view, event],
     )
+
+
+def _last_evidence(db: Database, view: str, event: str) -> set[str]:
+    found = row(
+        db,
+        "SELECT body FROM alerts WHERE view = ? AND event = ? AND json_array_length(body, '$.evidence') > 0 "
+        "ORDER BY revision DESC LIMIT 1",
+        [view, event],
+    )
+    return set() if found is None else set(alerts.from_body(json.loads(found["body"])).evidence)

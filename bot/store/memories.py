@@ -14,10 +14,14 @@ _TABLES = ("detectors", "clusters", "members")
 
 
 def save(db: Database, view: str, memory: Memory) -> None:
-    """Write what changed, in the transaction that stores the posts it comes from."""
+    """Write what changed, or everything in place of what was kept, in the transaction that stores the posts it comes
+    from."""
+    if memory.whole:
+        forget(db, view)
+    begun = None if memory.begun is None else times.to_text(memory.begun)
     db.execute(
-        "INSERT OR REPLACE INTO detectors VALUES (?, ?, ?, ?, ?)",
-        [view, times.to_text(memory.now), memory.number, memory.turn, json.dumps(memory.pending)],
+        "INSERT OR REPLACE INTO detectors VALUES (?, ?, ?, ?, ?, ?)",
+        [view, times.to_text(memory.now), begun, memory.number, memory.turn, json.dumps(memory.pending)],
     )
     _many(db, "DELETE FROM clusters WHERE view = ? AND cluster = ?", [(view, each) for each in memory.gone_clusters])
     _many(db, "DELETE FROM members WHERE view = ? AND post = ?", [(view, key) for key in memory.gone_posts])
@@ -44,7 +48,9 @@ def load(db: Database, view: str) -> Memory | None:
     clusters = rows(db, "SELECT * FROM clusters WHERE view = ? ORDER BY turn", [view])
     members = rows(db, "SELECT * FROM members WHERE view = ? ORDER BY turn", [view])
     return Memory(
+        whole=True,
         now=times.from_text(found["now"]),
+        begun=None if found["begun"] is None else times.from_text(found["begun"]),
         number=found["number"],
         turn=found["turn"],
         pending=tuple(json.loads(found["pending"])),

@@ -129,7 +129,7 @@ def m002_memories(db: sqlite_utils.Database) -> None:
     db.executescript(
         """
         CREATE TABLE detectors (
-            view TEXT PRIMARY KEY, now TEXT NOT NULL, number INTEGER NOT NULL, turn INTEGER NOT NULL,
+            view TEXT PRIMARY KEY, now TEXT NOT NULL, begun TEXT, number INTEGER NOT NULL, turn INTEGER NOT NULL,
             pending TEXT NOT NULL             -- JSON: numbers of clusters with an update that was held back
         ) WITHOUT ROWID;
         CREATE TABLE clusters (

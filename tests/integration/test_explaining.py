@@ -2,11 +2,15 @@ import asyncio
 
 import pytest
 
+from bot.detection import candidates
 from bot.detection.detector import Detector
+from bot.domain.access import EVERYTHING
 from bot.domain.alert import event_id
 from bot.pipeline import explaining
 from bot.pipeline.detecting import Detecting
+from bot.pipeline.tracing import Watch
 from bot.store import directory
+from classifiers.api import Screening
 from tests import stories
 from tests.factories import make_alert
 from tests.worlds import World
@@ -118,19 +122,27 @@ def make_detector(view):
     return Detector(view, stories.GAZETTEER)
 
 
-def played(world):
+AT = {"topic": 1, "place": "Port Calder"}
+
+
+def played(world, watch=None):
     """Three voices, a repost and a post about something else, through detecting."""
-    at = {"topic": 1, "place": "Port Calder"}
-    told = [stories.judged(stories.post(10 * n, text), 10 * n, **at) for n, text in enumerate(TOLD)]
-    told.append(stories.judged(stories.post(40, TOLD[0], repost_of="p0"), 40, **at))
+    told = [stories.judged(stories.post(10 * n, text), 10 * n, **AT) for n, text in enumerate(TOLD)]
+    told.append(stories.judged(stories.post(40, TOLD[0], repost_of="p0"), 40, **AT))
     told.append(stories.judged(stories.post(50, "a barn burns near Dunmere", "x"), 50, topic=9, category="fire"))
+    detect(world, told, watch)
 
-    async def playing():
-        detecting = Detecting(world.database, make_detector, now=lambda: world.now)
-        await detecting.start()
-        await detecting.take(told)
 
-    asyncio.run(playing())
+def detect(world, told, watch=None):
+    async def detecting():
+        running = Detecting(
+            world.database, make_detector, now=lambda: world.now,
+            on_taken=None if watch is None else lambda judged: watch.note(judged, running.explain),
+        )  # fmt: skip
+        await running.start()
+        await running.take(told)
+
+    asyncio.run(detecting())
 
 
 def explain_fully(world, what, org="Acme"):
@@ -185,14 +197,87 @@ def test_no_detector_is_asked_about_what_the_organisation_may_not_have(world):
 def test_event_is_explained_as_it_is_after_its_first_post_was_deleted(world):
     played(world)
     event = explain_fully(world, "p10")["detected"].figures["event"]
-
-    async def taken():
-        detecting = Detecting(world.database, make_detector, now=lambda: world.now)
-        await detecting.start()
-        await detecting.take([stories.deletion(60, "bluesky", "p0")])
-
-    asyncio.run(taken())
+    detect(world, [stories.deletion(60, "bluesky", "p0")])
     found = explain_fully(world, event)
     assert found["detected"].verdict == "yes: the event is live, alert"
     assert found["detected"].figures["live"]["voices"] == 2
     assert explain_fully(world, "p20")["detected"].figures["event"] == event
+
+
+# what other posts say beside one's own
+
+
+def mixed(world, watch=None):
+    """An event of two providers, of which the organisation may then have one only, of this category."""
+    told = [stories.judged(stories.post(10 * n, text, "x" if n else "bluesky"), 10 * n, **AT)
+            for n, text in enumerate(TOLD)]  # fmt: skip
+    detect(world, told, watch)
+    world.revoke(org="Acme", provider="x", category="explosion")
+    assert world.view().key == "*"
+
+
+def said(stages):
+    return " ".join(f"{each.verdict} {each.figures}" for each in stages)
+
+
+def test_nothing_is_said_of_an_event_that_rests_on_posts_which_the_organisation_may_not_have(world):
+    mixed(world)
+    found = directory.organisation(world.database._reader, "Acme")
+    stages, shown = world.write(explaining.explain, "p0", found, world.now, make_detector)
+    assert [each.stage for each in stages] == ["classified", "access"]
+    assert stages[-1].verdict == "no: access of Acme is withdrawn: the provider asked"
+    assert event_id("bluesky|p0") not in said(stages)
+    assert not shown
+
+
+def test_an_event_is_not_explained_by_posts_that_came_after_its_last_revision_and_may_not_be_had(world):
+    told = [stories.judged(stories.post(10 * n, text), 10 * n, **AT) for n, text in enumerate(TOLD)]
+    later = stories.post(40, "Our windows shook from the explosion in Port Calder", "x")
+    detect(world, [*told, stories.judged(later, 40, **AT)])
+    event = event_id("bluesky|p0")
+    assert explain_fully(world, event)["detected"].figures["live"]["voices"] == 4
+    world.revoke(org="Acme", provider="x", category="explosion")
+    found = explain_fully(world, event)
+    assert found["assessed"].figures["voices"] < 4
+    assert "detected" not in found
+    assert found["access"].verdict.startswith("no: ")
+    assert list(explain_fully(world, "p0"))[:2] == ["classified", "access"]
+
+
+def traced(world, watch):
+    """What a replay says at its end."""
+    found = directory.organisation(world.database._reader, "Acme")
+    reader = world.write(explaining.reader, found, world.now)
+    (trace,) = watch.traces(lambda text: Screening(score=1.0, threshold=0.5, passed=True), reader)
+    return trace.stages
+
+
+def test_a_replay_says_nothing_of_an_event_that_rests_on_posts_which_may_not_be_had(world):
+    watch = Watch(["p0"], world.view())
+    mixed(world, watch)
+    stages = traced(world, watch)
+    assert [each.stage for each in stages] == ["screened", "classified", "access"]
+    assert event_id("bluesky|p0") not in said(stages)
+
+
+@pytest.mark.parametrize("provider", ["x", "bluesky"])
+def test_a_replay_says_nothing_once_the_providers_of_the_organisation_have_changed(world, provider):
+    watch = Watch(["p0"], world.view())
+    played(world, watch)
+    assert [each.stage for each in traced(world, watch)] == ["screened", "classified", "detected", "assessed"]
+    world.revoke(org="Acme", provider=provider)
+    (stage,) = traced(world, watch)
+    assert stage.stage == "access"
+    assert stage.verdict.startswith("no: the providers that Acme may receive from changed during this replay")
+
+
+def test_what_was_said_of_posts_that_are_forgotten_is_said_no_more():
+    detector = make_detector(EVERYTHING)
+    told = [stories.judged(stories.post(10 * n, text), 10 * n, **AT) for n, text in enumerate(TOLD)]
+    for seq, each in enumerate(told):
+        detector.add(candidates.make(each.arrival.item, each.classification, seq=seq, stream_at=each.arrival.at))
+    assert detector.explain("bluesky|p10")["similarity"] > 0.5
+    far = stories.judged(stories.post(9 * 86400, "a barn burns near Dunmere"), 9 * 86400, topic=9)
+    detector.add(candidates.make(far.arrival.item, far.classification, seq=9, stream_at=far.arrival.at))
+    assert detector.explain("bluesky|p10") == {"event": None, "level": None, "independent": True, "joined": True,
+                                               "why": "an independent voice"}  # fmt: skip

@@ -1,16 +1,19 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from bot import admin
+from bot.detection import revisions
 from bot.domain import channel as channels
 from bot.domain.alert import Kind, event_id
 from bot.domain.delivery import Act, Missing, RateLimited, Rejected, Scope, Sent, Unavailable, Unknown
 from bot.domain.post import Deletion
+from bot.pipeline import recording
 from bot.pipeline.delivering import Delivering
-from bot.store import deliveries, directory
-from tests.factories import make_alert
-from tests.worlds import World, make_update
+from bot.store import deliveries, directory, events
+from tests.factories import make_alert, make_subscription
+from tests.worlds import OPERATOR, World, make_update
 
 C1, C2 = "slack:T0123/C1", "slack:T0123/C2"
 
@@ -468,8 +471,6 @@ def test_only_organisations_with_this_view_are_told(world):
 
 
 def test_batch_is_not_stored_while_a_live_view_has_no_detector(world):
-    from bot.pipeline import recording
-
     found = world.write(
         recording.record, steps=[world.candidate("bluesky|1")], raised=[], cursors={"bluesky": "7"}, gaps=[],
         known_views=set(), now=world.now,
@@ -509,14 +510,164 @@ def test_an_event_that_was_split_off_posts_a_message_of_its_own(world):
     assert world.claim()[0].target_id != world.rows(act="post")[0]["platform_id"]
 
 
+BOTH = ("bluesky|1", "bluesky|2")
+OLDER, YOUNGER = (event_id(key) for key in BOTH)
+
+
+def unite(world):
+    """As detecting does: the younger event ends, then the older goes on."""
+    going_on = update(1, evidence=BOTH)
+    world.record(revisions.united(alert(2), going_on, now=world.now), going_on)
+    return world.deliver_all()
+
+
+def correct(world, revision=3, kind=Kind.CORRECTION, evidence=BOTH):
+    """As detecting does: the correction, then what repeats it for the younger event."""
+    corrected = alert(1, revision=revision, kind=kind, evidence=evidence)
+    ended = world.write(events.latest, world.view().key, YOUNGER)
+    world.record(corrected, revisions.echoed(ended, corrected))
+    return world.deliver_all()
+
+
+def told(sent):
+    return [(each.message.alert.event, each.act, each.target_id) for each in sent]
+
+
 def test_a_united_event_edits_its_own_message_one_last_time_and_the_other_goes_on_in_its_own(world):
     world.channel(C1)
     posted(world, 1, 2)
-    both = ("bluesky|1", "bluesky|2")
-    world.record(update(2, quotes=()), update(1, evidence=both))
-    sent = {(each.message.alert.event, each.act): each.target_id for each in world.deliver_all()}
-    places = {row["event"]: row["platform_id"] for row in world.rows(act="post")}
-    assert sent[event_id("bluesky|1"), Act.EDIT] == places[event_id("bluesky|1")]
-    assert sent[event_id("bluesky|2"), Act.EDIT] == places[event_id("bluesky|2")]
-    world.record(alert(1, revision=3, kind=Kind.RETRACTION, evidence=both), alert(2, revision=3, kind=Kind.RETRACTION))
-    assert {row["event"] for row in world.rows(act="edit", state="queued")} == set(places)
+    older, younger = (row["platform_id"] for row in world.rows(act="post"))
+    both = {
+        (YOUNGER, Act.EDIT, younger), (YOUNGER, Act.REPLY, younger), (OLDER, Act.EDIT, older), (OLDER, Act.REPLY, older)
+    }  # fmt: skip
+    assert set(told(unite(world))) == both
+    assert set(told(correct(world))) == both
+    assert set(told(correct(world, 4, Kind.RETRACTION))) == both
+
+
+def test_where_only_the_younger_ones_message_stands_the_happening_says_each_thing_once_in_it(world):
+    world.record(alert(1), steps=[world.candidate("bluesky|1")])
+    world.channel(C1)
+    (message,) = posted(world, 2)
+    once = [(OLDER, act, f"ts-{message.delivery}") for act in (Act.EDIT, Act.REPLY)]
+    assert told(unite(world)) == once
+    assert told(correct(world)) == once
+    assert told(correct(world, 4, evidence=BOTH[:1])) == once, "its first posts are gone and it is still its message"
+    assert told(correct(world, 5, Kind.RETRACTION, evidence=())) == once
+    assert world.rows(state="superseded") == []
+
+
+def test_where_only_the_older_ones_message_stands_nothing_is_said_of_the_younger_one(world):
+    world.channel(C1)
+    (message,) = posted(world, 1)
+    world.run(admin.unsubscribe, admin.Actor(id="a", surface="cli", operator="A"), world.now, channels.parse(C1), None)
+    world.record(alert(2), steps=[world.candidate("bluesky|2")])
+    world.run(admin.subscribe, OPERATOR, world.now, make_subscription(channel=C1))
+    once = [(OLDER, act, f"ts-{message.delivery}") for act in (Act.EDIT, Act.REPLY)]
+    assert told(unite(world)) == once
+    assert told(correct(world)) == once
+
+
+def test_where_neither_message_stands_the_happening_is_posted_once(world):
+    world.record(alert(1), alert(2), steps=[world.candidate(key) for key in BOTH])
+    world.channel(C1)
+    assert told(unite(world)) == [(OLDER, Act.POST, None)]
+
+
+def test_an_event_goes_on_in_one_message_however_many_are_united_with_it(world):
+    world.record(alert(1), steps=[world.candidate("bluesky|1")])
+    world.channel(C1)
+    message, other = posted(world, 2, 3)
+    unite(world)
+    three = ("bluesky|3", "bluesky|4", "bluesky|5")
+    world.record(alert(3, revision=2, evidence=three))
+    world.deliver_all()
+    going_on = update(1, revision=3, evidence=(*BOTH, *three))
+    world.record(revisions.united(alert(3, revision=2, evidence=three), going_on, now=world.now), going_on)
+    edits = [(each.message.alert.event, each.target_id) for each in world.deliver_all() if each.act is Act.EDIT]
+    assert edits == [(event_id("bluesky|3"), f"ts-{other.delivery}"), (OLDER, f"ts-{message.delivery}")]
+
+
+def test_an_event_that_is_split_off_again_leaves_the_message_to_the_other(world):
+    world.record(alert(1), steps=[world.candidate("bluesky|1")])
+    world.channel(C1)
+    (message,) = posted(world, 2)
+    unite(world)
+    world.record(
+        update(1, revision=3, evidence=BOTH[:1]), update(2, revision=3, change="split from event", quotes=BOTH[1:])
+    )
+    here = f"ts-{message.delivery}"
+    assert told(world.deliver_all()) == [(OLDER, Act.EDIT, here), (OLDER, Act.REPLY, here), (YOUNGER, Act.POST, None)]
+    world.record(alert(2, revision=4, kind=Kind.RETRACTION, evidence=(), quotes=()))
+    assert {target != here for _, _, target in told(world.deliver_all())} == {True}
+
+
+def test_the_retraction_of_an_event_that_was_split_off_leaves_the_others_message_alone(world):
+    world.channel(C1)
+    world.record(alert(1, evidence=BOTH), steps=[world.candidate(key) for key in BOTH])
+    world.deliver_all()
+    world.run(admin.unsubscribe, admin.Actor(id="a", surface="cli", operator="A"), world.now, channels.parse(C1), None)
+    world.record(update(1, evidence=BOTH[:1]), update(2, revision=1))
+    world.deliver_all()
+    world.record(alert(2, revision=2, kind=Kind.RETRACTION, evidence=(), quotes=()))
+    assert world.deliver_all() == []
+
+
+def test_two_events_of_the_new_view_do_not_share_the_message_of_the_one_that_they_were_before(world):
+    world.channel(C1)
+    keys = ("bluesky|1", "bluesky|2", "x|3")
+    world.record(alert(1, evidence=keys), steps=[world.candidate(key) for key in keys])
+    (message,) = world.deliver_all()
+    world.revoke(org="Acme", provider="x")
+    world.record(update(1), update(2, revision=1))
+    here = f"ts-{message.delivery}"
+    assert told(world.deliver_all()) == [(OLDER, Act.EDIT, here), (OLDER, Act.REPLY, here), (YOUNGER, Act.POST, None)]
+
+
+def test_a_retraction_without_evidence_finds_the_message_of_the_view_before(world):
+    world.channel(C1)
+    keys = ("bluesky|1", "x|2")
+    world.record(alert(1, evidence=keys, sources=("bluesky", "x")), steps=[world.candidate(key) for key in keys])
+    (message,) = world.deliver_all()
+    world.revoke(org="Acme", provider="x")
+    world.write(recording.record_silently, world.view(), [alert(1)], world.now)
+    world.record(alert(1, revision=2, kind=Kind.RETRACTION, evidence=(), quotes=()))
+    assert [target for _, _, target in told(world.deliver_all())] == [f"ts-{message.delivery}"] * 2
+
+
+# ---- whose words they are
+
+
+def test_the_last_words_of_a_united_event_are_withheld_with_a_provider_that_they_were_made_from(world):
+    world.channel(C1)
+    posted(world, 2)
+    world.revoke(org="Acme", provider="x", category="explosion")
+    assert world.view().key == "*"
+    going_on = update(1, evidence=("x|1", "bluesky|2"), sources=("bluesky", "x"), headline="Explosion: 9 dead")
+    world.record(alert(1, evidence=("x|1",), sources=("x",), headline="Explosion: 9 dead"))
+    ended = revisions.united(alert(2), going_on, now=world.now)
+    assert (ended.headline, ended.sources) == ("Explosion: 9 dead", ("bluesky", "x"))
+    world.record(ended, going_on)
+    corrected = replace(going_on, revision=3, kind=Kind.CORRECTION, sources=("x",), headline="Explosion: 8 dead")
+    world.record(corrected, revisions.echoed(ended, corrected))
+    assert world.deliver_all() == []
+
+
+@pytest.mark.parametrize("kind", [Kind.CORRECTION, Kind.RETRACTION])
+def test_a_united_event_of_another_category_takes_over_nothing_of_what_the_other_says(world, kind):
+    world.channel(C1)
+    world.record(alert(2), steps=[world.candidate("bluesky|2")])
+    world.deliver_all()
+    world.revoke(org="Acme", category="fire")
+    going_on = update(
+        1, evidence=BOTH, category="fire", disputed=True, headline="Fire reported in Galway: at least 9 reported dead"
+    )
+    ended = revisions.united(alert(2), going_on, now=world.now)
+    corrected = replace(going_on, revision=3, kind=kind, headline="Fire reported in Galway", change="9 → 2 dead")
+    echo = revisions.echoed(ended, corrected)
+    assert (ended.headline, ended.disputed) == (alert(2).headline, False)
+    for said in (ended, echo):
+        assert not said.disputed
+        words = f"{said.headline} {said.change}"
+        assert not any(word in words.casefold() for word in ("fire", "galway", "dead"))
+    assert (ended.category, echo.category) == ("explosion", "explosion")

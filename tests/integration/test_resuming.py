@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlite_utils
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.detection import candidates, members, vectors
+from bot.detection.clustering import Clusters
 from bot.detection.detector import Detector
 from bot.detection.weights import Weights
 from bot.domain.access import EVERYTHING
@@ -52,9 +55,9 @@ class Kept:
             memories.save(self.db, EVERYTHING.key, memory)
         return raised
 
-    def resumed(self) -> Detector:
+    def resumed(self, at: datetime = NOW + timedelta(hours=1)) -> Detector:
         detector = Detector(EVERYTHING, stories.GAZETTEER, self.weights)
-        rebuilding.resume(detector, rebuilding.read(self.db, EVERYTHING, NOW + timedelta(hours=1)))
+        rebuilding.resume(detector, rebuilding.read(self.db, EVERYTHING, at))
         return detector
 
 
@@ -198,11 +201,18 @@ def streams(draw: st.DrawFn) -> list[Step]:
     return steps
 
 
-@pytest.mark.parametrize("weights", [Weights(), SMALL], ids=["as shipped", "small"])
+@pytest.mark.parametrize(
+    ("weights", "compared"),
+    [(Weights(), 4_096), (SMALL, 4_096), (Weights(), 3)],
+    ids=["as shipped", "small", "by signs"],
+)
 @given(steps=streams())
 @settings(max_examples=15, deadline=None)
-def test_whatever_comes_and_goes(weights, steps):
-    goes_on_everywhere(steps, weights, every=3)
+def test_whatever_comes_and_goes(weights, compared, steps):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(vectors, "_ALL_COMPARED", compared)
+        patched.setattr(vectors, "_SHORTLIST", 2 if compared == 3 else 384)
+        goes_on_everywhere(steps, weights, every=3)
 
 
 def test_what_is_remembered_holds_no_words():
@@ -223,3 +233,92 @@ def test_a_view_that_missed_a_batch_is_rebuilt_and_not_resumed():
     memories.forget_others(kept.db, ["another"])
     assert memories.load(kept.db, EVERYTHING.key) is None
     assert not any(kept.db[table].count for table in ("detectors", "clusters", "members"))
+
+
+def test_among_more_clusters_than_are_all_compared(monkeypatch):
+    """Two hundred that were nearer than the one that is left have gone; none was near enough to another to join it."""
+    monkeypatch.setattr(vectors, "_ALL_COMPARED", 20)
+    monkeypatch.setattr(vectors, "_SHORTLIST", 10)
+
+    def told(number: int, spread: float, **fields: Any) -> Candidate:
+        vector = stories.direction(1, spread=spread, member=number)
+        return stories.replace(
+            stories.report(number, f"u{number}v w{number}x", at=number, **fields), embedding=candidates.packed(vector)
+        )
+
+    nearer = [told(number, 0.7, author="crowd", id=f"c{number}") for number in range(200)]
+    others = [stories.report(n, f"x{n}y z{n}w", at=n, topic=1000 + n) for n in range(300, 340)]
+    kept = Kept(Weights(join=0.7, alone_cosine=0.75))
+    for step, seq in numbered([*nearer, told(250, 0.8), without("crowd", at=260), *others]):
+        kept.take(step, seq)
+    detector, last = kept.resumed(), stories.replace(told(400, 0.0), seq=400)
+    assert kept.detector.live() == detector.live() == 41
+    for each in (kept.detector, detector):
+        each.add(last)
+    verdict = kept.detector.explain(last.post.key)
+    assert verdict is not None
+    assert verdict["joined"]
+    assert detector.explain(last.post.key) == verdict
+
+
+def test_how_long_it_has_listened_is_remembered():
+    kept = Kept()
+    first = stories.report(0, "smoke over the quay of Dunmere", at=-40 * 3600, topic=9)
+    slow = [stories.report(n, text, place="Port Calder", at=900 * n) for n, text in enumerate(stories.BLAST[:3])]
+    for step, seq in numbered([first, *slow[:2]]):
+        kept.take(step, seq)
+    detector, last = kept.resumed(), stories.replace(slow[2], seq=4)
+    for each in (kept.detector, detector):
+        each.add(last)
+    weighed = kept.detector.weigh(last.post.key)
+    assert weighed is not None
+    assert detector.weigh(last.post.key) == weighed
+
+
+def test_what_was_remembered_in_another_time_is_forgotten():
+    """Received days ago: an old file that is replayed now has its own stream time."""
+    kept = Kept()
+    for step, seq in numbered(stories.blasts(5)):
+        kept.take(step, seq)
+    later = NOW + timedelta(days=2)
+    kept.detector = kept.resumed(later)
+    assert kept.detector.live() == 0
+    old = stories.report(50, "water in every cellar of Cork", at=-14 * 86_400, id="old", received_at=later)
+    kept.take(stories.replace(old, seq=6), 6)
+    memory = memories.load(kept.db, EVERYTHING.key)
+    assert memory is not None
+    assert (memory.now, memory.begun) == (old.stream_at, old.stream_at)
+    assert [post.key for post in memory.posts] == [old.post.key]
+    assert len(memory.clusters) == 1
+
+
+def test_words_lead_to_another_cluster_that_holds_them_once_the_first_is_over():
+    def told(number: int) -> members.Member:
+        candidate = stories.report(number, stories.BLAST[0], place="Port Calder")
+        return members.member(candidate, stories.GAZETTEER, stream_at=candidate.stream_at)
+
+    clusters, posts = Clusters(stories.GAZETTEER, Weights()), [told(number) for number in range(4)]
+    first, _ = clusters.start(posts[0])
+    clusters.close(first)
+    second, _ = clusters.start(posts[1])
+    assert clusters.original_of(posts[2]) is second
+    clusters.drop(first)
+    resumed = Clusters(stories.GAZETTEER, Weights())
+    resumed.resume(clusters.remembered(NOW, (), NOW), {post.key: post for post in posts}, {})
+    for each in (clusters, resumed):
+        found = each.original_of(posts[3])
+        assert found is not None
+        assert found.number == second.number
+
+
+def test_before_it_is_asked_nothing_of_what_is_over_is_kept():
+    detector = Detector(EVERYTHING, stories.GAZETTEER)
+    steps = numbered([*stories.blasts(5), without("a1-3", at=100), gone(stories.blasts(5)[1], after=120)])
+    played(detector, [step for step, _ in steps])
+    memory = detector.remembered()
+    assert memory is not None
+    assert (memory.whole, memory.gone_posts, memory.gone_clusters) == (True, (), ())
+    assert {post.key for post in memory.posts} == {"bluesky|1-0", "bluesky|1-2", "bluesky|1-4"}
+    again = detector.remembered()
+    assert again is not None
+    assert (again.whole, again.posts, again.clusters) == (False, (), ())

@@ -5,11 +5,12 @@ from datetime import timedelta
 import pytest
 
 from bot import admin, revoking
+from bot.detection import revisions
 from bot.domain import channel as channels
 from bot.domain import errors
 from bot.domain.access import MAX_VIEWS
 from bot.domain.alert import Kind, event_id
-from bot.domain.delivery import Act
+from bot.domain.delivery import Act, Rejected
 from bot.domain.post import Deletion
 from bot.pipeline import explaining
 from bot.store import audit, directory
@@ -69,6 +70,72 @@ def test_a_deleted_post_is_left_to_the_next_edit_where_access_holds(world):
     stands(world)
     world.record(steps=[deletion(world)])
     assert world.deliver_all() == []
+
+
+def united(world, edited):
+    """Two messages; the younger one's event ends in the other. ``edited``: what becomes of the edits."""
+    world.channel(CHANNEL)
+    younger = alert("bluesky|2", event=event_id("bluesky|2"))
+    world.record(alert("bluesky|1"), younger, steps=[world.candidate(f"bluesky|{n}") for n in (1, 2)])
+    world.deliver_all()
+    going_on = alert("bluesky|1", "bluesky|2", revision=2, kind=Kind.UPDATE, quotes=("bluesky|1",))
+    world.record(revisions.united(younger, going_on, now=world.now), going_on)
+    if edited == "withheld":
+        world.revoke(channel=CHANNEL)
+    while claimed := world.claim():
+        refused = edited == "rejected" and claimed[0].act is Act.EDIT
+        world.settle(claimed[0], Rejected(reason="no", remedy="look") if refused else None)
+        if edited == "queued":
+            break
+    return world.rows(act="post", event=younger.event)[0]
+
+
+@pytest.mark.parametrize("edited", ["sent", "withheld", "rejected"])
+def test_a_deleted_post_leaves_the_message_of_an_event_that_ended_however_its_last_edit_went(world, edited):
+    message = united(world, edited)
+    world.record(steps=[deletion(world, post_id="2")])
+    gone = [s.target_id for s in world.deliver_all() if s.act is Act.RETRACT]
+    assert gone == ([] if edited == "sent" else [message["platform_id"]])
+
+
+def test_a_deleted_post_leaves_a_message_whose_edit_without_its_quote_is_yet_to_come(world):
+    stands(world)
+    world.record(alert("bluesky|1", revision=2, kind=Kind.UPDATE, quotes=()))
+    world.record(steps=[deletion(world)])
+    assert world.deliver_all()[-1].act is Act.RETRACT
+
+
+def test_a_message_that_quotes_the_deleted_post_no_more_stays(world):
+    stands(world)
+    world.record(alert("bluesky|1", revision=2, kind=Kind.UPDATE, quotes=()))
+    world.deliver_all()
+    world.revoke(channel=CHANNEL)
+    world.record(steps=[deletion(world)])
+    assert world.deliver_all() == []
+
+
+def test_a_deleted_post_leaves_the_message_of_an_event_that_was_retracted(world):
+    stands(world)
+    world.record(alert("bluesky|1", revision=2, kind=Kind.RETRACTION))
+    world.deliver_all()
+    world.record(steps=[deletion(world)])
+    assert [s.act for s in world.deliver_all()] == [Act.RETRACT]
+
+
+def test_a_deleted_post_leaves_a_message_that_was_posted_for_another_event_and_then_edited_to_quote_it(world):
+    world.record(alert("bluesky|1"), steps=[world.candidate("bluesky|1")])
+    world.channel(CHANNEL)
+    younger = alert("bluesky|2", event=event_id("bluesky|2"))
+    world.record(younger, steps=[world.candidate("bluesky|2")])
+    world.deliver_all()
+    going_on = alert("bluesky|1", "bluesky|2", revision=2, kind=Kind.UPDATE)
+    world.record(revisions.united(younger, going_on, now=world.now), going_on)
+    assert [s.act for s in world.deliver_all()] == [Act.EDIT, Act.REPLY]
+    world.record(steps=[deletion(world)])
+    assert world.deliver_all() == []
+    world.revoke(channel=CHANNEL)
+    world.record(steps=[deletion(world, post_id="2")])
+    assert [s.act for s in world.deliver_all()] == [Act.RETRACT]
 
 
 def test_retraction_finds_a_message_that_quoted_the_provider_only_later(world):

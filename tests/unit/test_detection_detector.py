@@ -162,6 +162,21 @@ def test_reposts_copies_and_one_flooding_author_are_one_voice():
     assert (target.explain(posts[5].post.key) or {})["figures"]["voices"] == 1
 
 
+def test_a_textual_repost_of_what_never_came_counts_once_as_the_voice_of_whom_it_quotes():
+    text = "Fire service confirms an explosion at the harbour of Port Calder"
+    posts = [
+        report(0, f"RT @firedesk: {text}", place="Port Calder"),
+        report(1, f"RT @firedesk: {text}", place="Port Calder"),
+        report(2, BLAST[2], author="a1-0", place="Port Calder"),
+        report(3, text, place="Port Calder"),
+    ]
+    target = detector()
+    feed(target, posts)
+    why = [(target.explain(post.post.key) or {})["why"] for post in posts]
+    assert why[0] == why[2] == "an independent voice"
+    assert why[1] == why[3] == "it repeats the words of an earlier post"
+
+
 def test_unknown_authors_are_voices_of_their_own():
     assert len(feed(detector(), blasts(3, author=None))) == 1
 
@@ -535,12 +550,56 @@ def test_an_event_that_turns_out_to_be_two_is_split_with_updates_and_no_further_
     assert len(last[first].evidence) + len(last[part.event].evidence) >= 15
 
 
-@pytest.mark.parametrize("items", [two_that_are_one(), two_in_one()], ids=["one", "two"])
-def test_late_findings_survive_a_restart_anywhere(items):
-    whole = feed(detector(), items)
-    for cut in range(0, len(items), 4):
-        rebuilt = detector()
-        assert feed(rebuilt, items[:cut]) + feed(rebuilt, items[cut:]) == whole
+def revisions_of(raised):
+    return [(alert.event, alert.revision) for alert in raised]
+
+
+def test_a_split_off_event_takes_no_id_that_its_earliest_post_gave_another():
+    """The event has its id from a post that was written first and came third, and that leaves it."""
+    items = [
+        replace(
+            report(n, f"huge explosion in {town}, windows shaking {n}", place=town),
+            embedding=candidates.packed(direction(1, spread=0.2, member=n)),
+        )
+        for n, town in enumerate(("Port Calder", "Dunmere") + ("Dunmere", "Port Calder") * 7)
+    ]
+    items[1] = two_in_one()[1]
+    items[2] = replace(items[2], post=replace(items[2].post, created_at=NOW - timedelta(minutes=1)))
+    raised = feed(detector(), items)
+    assert raised[0].event == event_id(items[2].post.key)
+    assert any(alert.change.startswith("split from") for alert in raised)
+    assert len(set(revisions_of(raised))) == len(raised)
+
+
+def test_a_denial_goes_with_the_part_that_it_denies():
+    items = two_in_one()
+    denied = replace(
+        report(50, "Reports of an explosion in Dunmere are false, there was no explosion in Dunmere", at=66,
+               place="Dunmere", verified=True),
+        embedding=items[0].embedding,
+    )  # fmt: skip
+    raised = feed(detector(), [*items[:7], denied, *items[7:]])
+    part = next(alert for alert in raised if alert.event != raised[0].event)
+    assert part.change.startswith("split from")
+    assert part.disputed
+    assert not [alert for alert in raised if alert.event == raised[0].event][-1].disputed
+
+
+def test_posts_do_not_vanish_into_a_part_that_was_retracted():
+    items = two_in_one()
+    target = detector()
+    raised = feed(target, items)
+    parted = next(alert.event for alert in raised if alert.event != raised[0].event)
+    gone = [c for c in items if "in Dunmere" in c.post.text]
+    assert feed(target, [deletion(c, at=170) for c in gone])[-1].kind is Kind.RETRACTION
+    again = [
+        replace(c, post=replace(c.post, id=f"again{n}", author=f"again{n}", text=c.post.text + f" again {n}"),
+                stream_at=NOW + timedelta(seconds=200 + 10 * n))
+        for n, c in enumerate(items)
+    ]  # fmt: skip
+    for c in again:
+        target.add(c)
+        assert (target.explain(c.post.key) or {}).get("event") != parted
 
 
 # always

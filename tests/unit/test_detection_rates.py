@@ -64,6 +64,17 @@ def test_what_came_within_the_last_half_hour_is_not_ordinary_yet():
     assert busy.chance(cluster, now) == calm.chance(cluster, now)
 
 
+def test_a_detector_that_has_just_begun_takes_what_it_hears_for_ordinary():
+    cluster, now = cluster_of(3, every=20)
+    young = Rates(WEIGHTS)
+    for number in range(60):
+        young.note("explosion", NOW + timedelta(seconds=number / 2))
+    quiet = Rates(WEIGHTS)
+    for number in range(3):
+        quiet.note("explosion", NOW + timedelta(seconds=20 * number))
+    assert young.chance(cluster, now) > 0.5 > quiet.chance(cluster, now)
+
+
 def test_a_young_memory_counts_for_what_it_holds():
     cluster, now = cluster_of(3, every=60)
     young = Rates(WEIGHTS)
