@@ -303,7 +303,7 @@ class Cluster:
         return False
 
     def _cut_repost(self, member: Member) -> bool:
-        """Is it a repost of which a voice has four fifths of the words, or the other way round? Reposts cut and comment."""
+        """Is it a repost of which a voice has four fifths of the words, or the other way round? Reposts are cut."""
         least, share = self._weights.near_copy_words, self._weights.near_copy
         for voice in self.voices[-_COMPARED:]:
             if not (member.second_hand or voice.second_hand) or min(member.distinct, voice.distinct) < least:

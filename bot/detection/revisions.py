@@ -60,7 +60,7 @@ def unfounded(last: Alert, absorbed: Sequence[Alert], assessed: Assessment, gone
     one."""
     placed = any(member.mentions.towns or member.mentions.areas or member.point is not None for member in gone)
     counted = any(member.counts for member in gone)
-    stale = any(ended.headline != last.headline for ended in absorbed)
+    stale = any(ended.headline != last.headline for ended in absorbed if ended.category == last.category)
     toll = last.figures.get("toll", {})
     if counted and (stale or any(assessed.toll.get(kind, 0) < count for kind, count in toll.items())):
         return "evidence of the casualties"

@@ -25,8 +25,8 @@ from bot.scorecard import runs
 from bot.scorecard.runs import Judged
 from bot.scorecard.streams import Stream
 
-FALSE_PER_50K = 0.5
-"""False alerts that the bias allows on the posts that it is set on: half of what may be left on others."""
+FALSE_PER_50K = 0.3
+"""False alerts that the bias allows on the posts that it is set on: a third of what may be left on others."""
 EARLY = 8
 """Voices: a happening is learned from while it has at most so many; later on it is easily told."""
 RIDGE = 3.0
