@@ -43,18 +43,20 @@ def record(
         return Recorded(missing=missing)
     recorded = Recorded()
     last_seq = posts.next_seq(db) - 1
+    gone: list[str] = []
     for step in steps:
         if isinstance(step, Candidate):
             posts.add(db, step)
             last_seq = step.seq
         else:
-            for key in posts.delete(db, step[0], after_seq=last_seq, stream_at=step[1]):
-                recorded.queued += routing.retract_orphans(db, key, now)
+            gone += posts.delete(db, step[0], after_seq=last_seq, stream_at=step[1])
     for view, alerts in raised:
         for alert in alerts:
             if events.record(db, view, alert, now):
                 recorded.alerts.append((view, alert))
                 recorded.queued += routing.route(db, view, alert, now)
+    for key in gone:
+        recorded.queued += routing.retract_orphans(db, key, now)
     if steps:
         memories.forget_others(db, remembered)
     for key, memory in remembered.items():

@@ -9,7 +9,7 @@ from bot.domain import channel as channels
 from bot.domain.access import Organisation, Policy, ProviderSet
 from bot.domain.alert import Alert, Kind
 from bot.domain.delivery import Act, State
-from bot.store import access, deliveries, directory, events
+from bot.store import access, deliveries, directory
 from bot.store.database import Tables
 
 
@@ -26,16 +26,15 @@ def route(db: Tables, view: ProviderSet, alert: Alert, at: datetime) -> int:
 
 
 def retract_orphans(db: Tables, post: str, at: datetime) -> int:
-    """Take back messages that quote a deleted post where no edit will: the organisation's View has changed, its access
-    is withdrawn, the channel was removed, or the edit without the quote has not arrived.
+    """Take back messages that quote a deleted post and that no edit without it is queued for: the organisation's View
+    has changed, its access is withdrawn, the channel was removed, or the event is over and nobody revises it.
 
-    A retraction shows nothing, so it needs no access.
+    Asked when the revisions that came with the deletion are routed. A retraction shows nothing, so it needs no access.
     """
-    policy = access.policy(db)
     queued = 0
     for found in deliveries.standing_on(db, post):
         alerts = deliveries.standing_in(db, found)
-        if not any(post in alert.quotes for alert in alerts) or _is_kept_current(db, found, post, policy, at):
+        if not any(post in alert.quotes for alert in alerts) or deliveries.will_drop(db, found, post):
             continue
         deliveries.queue(
             db, org=found["org"], channel=found["channel"], act=Act.RETRACT, at=at, view=found["view"],
@@ -43,21 +42,6 @@ def retract_orphans(db: Tables, post: str, at: datetime) -> int:
         )  # fmt: skip
         queued += 1
     return queued
-
-
-def _is_kept_current(db: Tables, found: dict[str, Any], post: str, policy: Policy, at: datetime) -> bool:
-    """Will the next revision of its event edit this message, because the post is gone? Detection makes one only for a
-    post that the last revision quotes, and none after a retraction."""
-    view, event = deliveries.told_last(db, found)
-    last = events.latest(db, view, event)
-    if last is None or last.kind is Kind.RETRACTION or post not in last.quotes:
-        return False
-    org = directory.organisation(db, found["org"])
-    return (
-        directory.has_channel(db, found["channel"])
-        and rules.permitted(policy, org, at).key == view
-        and rules.decide(policy, deliveries.request_for(org, found["channel"], view, last, at)).allowed
-    )
 
 
 def _route_to(

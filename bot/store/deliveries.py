@@ -85,17 +85,6 @@ def root_of(db: Database, channel: str, view: str, event: str) -> dict[str, Any]
     return None
 
 
-def told_last(db: Database, root: Mapping[str, Any]) -> tuple[str, str]:
-    """The event, with its View, that the message of this delivery was posted or last edited for."""
-    found = row(
-        db,
-        "SELECT view, event FROM deliveries WHERE root = ? AND act = 'edit' ORDER BY seq DESC LIMIT 1",
-        [root["delivery"]],
-    )
-    last = found or root
-    return last["view"], last["event"]
-
-
 def supersede_edits(db: Database, root: str) -> None:
     """A newer revision is about to be queued: edits of the same message that nobody has sent yet are moot."""
     db.execute(
@@ -316,6 +305,18 @@ def standing_in(db: Database, root: Mapping[str, Any]) -> list[Alert]:
     arrived = next((n for n, each in enumerate(found) if each["state"] == State.SENT.value), len(found))
     possible = (events.get(db, each["view"], each["alert"]) for each in reversed(found[: arrived + 1]))
     return [alert for alert in possible if alert is not None]
+
+
+def will_drop(db: Database, root: Mapping[str, Any], post: str) -> bool:
+    """Is an edit of this message queued that does not quote the post any more?"""
+    found = rows(
+        db,
+        "SELECT view, alert FROM deliveries WHERE root = ? AND act = 'edit' AND state IN ('queued', 'held') "
+        "ORDER BY seq DESC LIMIT 1",
+        [root["delivery"]],
+    )
+    alert = alert_of(db, found[0]) if found else None
+    return alert is not None and post not in alert.quotes
 
 
 def decide_row(db: Database, found: Mapping[str, Any], policy: Policy, at: datetime) -> Decision:
