@@ -1,42 +1,17 @@
 """Streaming clustering: which live Cluster a post belongs to, in bounded memory and independent of arrival batches."""
 
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from enum import StrEnum
-from functools import lru_cache
-from itertools import islice
 
-from bot.detection import kinship, places, words
+from bot.detection import matching, places
 from bot.detection.clusters import Cluster
-from bot.detection.members import TOWNS_COMPARED, Member, Vector
+from bot.detection.members import Member
 from bot.detection.rates import Familiar
-from bot.detection.vectors import Vectors, cosines
+from bot.detection.vectors import Vectors
 from bot.detection.weights import Weights
 from bot.domain.alert import Alert
 from bot.domain.memory import KeptPost, Memory
-
-_BOTH = 0.34  # so many voices to each of the smaller town may name both, before the two are one happening
-_SQUASHED = 5  # letters of a town that a hash tag begins with: #bostonmarathon, #saintaubrac
-
-
-class Relation(StrEnum):
-    """How the places that two sides name agree."""
-
-    SAME = "same place"
-    COUNTRY = "same country"
-    NONE = "no place in common"
-    CONFLICT = "different places"
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    cluster: Cluster
-    cosine: float
-    affinity: float
-    shared: tuple[str, ...]
-    relation: Relation
 
 
 class Clusters:
@@ -45,7 +20,6 @@ class Clusters:
     un-raised one goes first."""
 
     def __init__(self, gazetteer: places.Gazetteer, weights: Weights) -> None:
-        self._gazetteer = gazetteer
         self._weights = weights
         self._quiet: OrderedDict[int, Cluster] = OrderedDict()
         self._raised: OrderedDict[int, Cluster] = OrderedDict()
@@ -62,6 +36,7 @@ class Clusters:
         self._touched: set[int] = set()  # clusters, and posts, that changed since ``remembered`` was last asked
         self._moved: set[str] = set()
         self.familiar = Familiar(weights)
+        self.matching = matching.Matching(gazetteer, weights, self.familiar.rare)
 
     def __len__(self) -> int:
         return len(self._quiet) + len(self._raised)
@@ -243,44 +218,16 @@ class Clusters:
         self.promote(part)
         for number in sorted(cluster.parted_from):
             sibling = self._raised.get(number)
-            if sibling is not None and not sibling.closed and self._relation(sibling, part) is Relation.SAME:
+            if (
+                sibling is not None
+                and not sibling.closed
+                and self.matching.relation(sibling, part) is matching.Relation.SAME
+            ):
                 self.merge(sibling, part)
                 return sibling
         cluster.parted_from.add(part.number)
         part.parted_from.add(cluster.number)
         return part
-
-    def apart(self, cluster: Cluster) -> frozenset[str]:
-        """The posts of a cluster that tell of another place than its first ones do; empty while it is one happening.
-
-        Two towns far from each other, each named by enough voices to be raised alone, while hardly any names both. What
-        reaches over a region is never parted.
-        """
-        if cluster.category in kinship.WIDE or len(cluster.voices) < 2 * self._weights.apart_voices:
-            return frozenset()
-        main = places.main_town(cluster.towns)
-        if main is None or places.is_feature(main):
-            return frozenset()
-        for rival in islice(cluster.towns, TOWNS_COMPARED):
-            if not self._rivals(cluster, main, rival):
-                continue
-            first = next(iter(cluster.members.values()))
-            leaving = main if _says(first, rival) else rival
-            staying = rival if leaving == main else main
-            return frozenset(
-                key for key, member in cluster.members.items() if _says(member, leaving) and not _says(member, staying)
-            )
-        return frozenset()
-
-    def _rivals(self, cluster: Cluster, main: str, rival: str) -> bool:
-        if places.is_feature(rival) or set(main.split()) & set(rival.split()):
-            return False
-        away = self._gazetteer.apart_km([main], [rival])
-        if away is not None and away <= self._weights.town_km:
-            return False
-        sides = [(_says(voice, main), _says(voice, rival)) for voice in cluster.voices]
-        smaller = min(sides.count((True, False)), sides.count((False, True)))
-        return smaller >= self._weights.apart_voices and sides.count((True, True)) <= _BOTH * smaller
 
     def drop(self, cluster: Cluster) -> None:
         self._quiet.pop(cluster.number, None)
@@ -333,15 +280,15 @@ class Clusters:
         holders = self._of_fingerprint.get(member.fingerprint, ()) if member.words else ()
         return min((each for each in holders if not each.closed), key=lambda each: each.number, default=None)
 
-    def nearest(self, member: Member, now: datetime) -> Match | None:
+    def nearest(self, member: Member, now: datetime) -> matching.Match | None:
         """The live cluster that it belongs to, or None."""
-        best: Match | None = None
+        best: matching.Match | None = None
         near = self._near(member)
-        for cluster, cosine in zip(near, self._cosines(member, near), strict=True):
-            if not self._tied(member, cluster, cosine):
+        for cluster, cosine in zip(near, self.matching.cosines(member, near), strict=True):
+            if not self.matching.tied(member, cluster, cosine):
                 continue
-            match = self.compare(member, cluster, now)
-            if self._joins(match) and (best is None or _rank(match) < _rank(best)):
+            match = self.matching.compare(member, cluster, now)
+            if self.matching.joins(match) and (best is None or matching.rank(match) < matching.rank(best)):
                 best = match
         return best
 
@@ -349,157 +296,35 @@ class Clusters:
         """How many of its voices give the rare name that most of them give."""
         return max((count for name, count in cluster.names.items() if self.familiar.rare(name)), default=0)
 
-    def denied(self, member: Member, now: datetime) -> Match | None:
+    def denied(self, member: Member, now: datetime) -> matching.Match | None:
         """The event that a denial denies: a raised one rather than another. What the model says of the denial's own
         category counts for nothing, since a good model calls it no report."""
-        best: Match | None = None
+        best: matching.Match | None = None
         for cluster in {c.number: c for c in [*self._near(member), *self._raised.values()] if not c.closed}.values():
-            match = self.compare(member, cluster, now, ageless=True)
-            tied = match.relation is Relation.SAME or match.shared or match.cosine >= self._weights.alone_cosine
-            if not tied or match.relation is Relation.CONFLICT or match.affinity < self._weights.denial_join:
+            match = self.matching.compare(member, cluster, now, ageless=True)
+            tied = (
+                match.relation is matching.Relation.SAME or match.shared or match.cosine >= self._weights.alone_cosine
+            )
+            if not tied or match.relation is matching.Relation.CONFLICT or match.affinity < self._weights.denial_join:
                 continue
-            if best is None or (cluster.raised is None, *_rank(match)) < (best.cluster.raised is None, *_rank(best)):
+            if best is None or (cluster.raised is None, *matching.rank(match)) < (
+                best.cluster.raised is None,
+                *matching.rank(best),
+            ):
                 best = match
         return best
 
     def twin(self, cluster: Cluster, now: datetime) -> Cluster | None:
-        """A raised event that this cluster tells of too: same place or names, or nearly the same words.
-
-        For a cluster that is about to be raised likeness is enough where it names no town: a second first alert about
-        one happening is the worst fault after a false one. One that was raised has to share the place or two names.
-        """
-        late = cluster.raised is not None
-        margin = self._weights.late_merge_margin if late else 0.0
-        least = min(self._weights.absorb_cosine, self._weights.absorb_alone_cosine)
-        best: tuple[float, int] | None = None
-        found: Cluster | None = None
-        for event in self._raised_about(cluster, least + margin):
-            if event is cluster or event.closed:
-                continue
-            if event.number in cluster.parted_from or cluster.number in event.parted_from:
-                continue
-            if not kinship.related(event.category, cluster.category):
-                continue
-            cosine = _cosine(event.centroid, cluster.centroid)
-            if event.centroid is None or cluster.centroid is None:
-                cosine = self._weights.unknown_cosine
-            cosine -= margin
-            if cosine < least:
-                continue
-            shared = _shared_names(event, cluster, self.familiar.rare)
-            alone = cosine >= self._weights.absorb_alone_cosine
-            if late and not alone and len(shared) < 2 and not _same_place(event, cluster):
-                continue
-            relation = self._relation(event, cluster)
-            if relation is Relation.CONFLICT:
-                continue
-            tied = relation is Relation.SAME or len(shared) >= 2
-            if not late:
-                tied = tied or self._widely(event, cluster, relation, now, cosine)
-            vague = not late and not cluster.towns and event.category == cluster.category
-            if vague and cosine >= (
-                self._weights.absorb_vague_cosine if shared else self._weights.absorb_unnamed_cosine
-            ):
-                tied = True
-            if (tied and cosine >= self._weights.absorb_cosine) or alone:
-                rank = (-cosine - 0.1 * len(shared), event.number)
-                if best is None or rank < best:
-                    best, found = rank, event
-        return found
+        """The raised event that this cluster tells of too."""
+        about = self._raised_about(cluster, self.matching.least_twin(cluster))
+        found = [(rank, event) for event in about if (rank := self.matching.twins(event, cluster, now)) is not None]
+        return min(found, key=lambda each: each[0])[1] if found else None
 
     def _raised_about(self, cluster: Cluster, cosine: float) -> list[Cluster]:
         """Raised events of at least this cosine with the cluster, about, and those for which it cannot be told."""
         if cluster.centroid is None:
             return self.raised()
         return [*self._raised_vectors.at_least(cluster.centroid, cosine), *self._raised_vectors.without.values()]
-
-    def _widely(self, event: Cluster, cluster: Cluster, relation: Relation, now: datetime, cosine: float) -> bool:
-        """One earthquake is felt in many towns: same category, same country, soon after and told alike."""
-        return (
-            relation is Relation.COUNTRY
-            and event.category == cluster.category
-            and event.category in kinship.WIDE
-            and event.last_at is not None
-            and now - event.last_at <= self._weights.half_life
-            and cosine >= self._weights.wide_cosine
-        )
-
-    def compare(self, member: Member, cluster: Cluster, now: datetime, *, ageless: bool = False) -> Match:
-        """Cosine plus what the two have in common, minus what stands against it and the cluster's age."""
-        weights = self._weights
-        (cosine,) = self._cosines(member, [cluster])
-        shared = _shared_names(cluster, member, self.familiar.rare)
-        relation = self._relation(cluster, member)
-        affinity = cosine
-        if relation is Relation.SAME:
-            towns = {token for town in member.towns for token in town.split()} | {
-                token for town in islice(cluster.towns, TOWNS_COMPARED) for token in town.split()
-            }
-            affinity += weights.place_bonus + (weights.small_place_bonus if towns.intersection(shared) else 0.0)
-            others = sum(name not in towns for name in shared)
-        else:
-            affinity += weights.country_bonus * (relation is Relation.COUNTRY)
-            affinity -= weights.place_penalty * (relation is Relation.CONFLICT)
-            others = len(shared)
-        affinity += min(weights.names_bonus_most, weights.name_bonus * others)
-        if not ageless:
-            affinity += self._category_term(member, cluster)
-            if cluster.last_at is not None:
-                affinity -= weights.ageing * min(1.0, max(0.0, (now - cluster.last_at) / weights.window))
-            affinity += weights.raised_bonus * (cluster.raised is not None)
-        return Match(cluster, cosine, round(affinity, 4), shared, relation)
-
-    def _cosines(self, member: Member, clusters: Sequence[Cluster]) -> list[float]:
-        unknown = self._weights.unknown_cosine
-        if member.vector is None:
-            return [unknown] * len(clusters)
-        known = iter(cosines(member.vector, [c.centroid for c in clusters if c.centroid is not None]))
-        return [unknown if cluster.centroid is None else next(known) for cluster in clusters]
-
-    def _tied(self, member: Member, cluster: Cluster, cosine: float) -> bool:
-        """What ``_joins`` asks for at the least, and most of what is looked at does not have."""
-        return (
-            cosine >= self._weights.alone_cosine
-            or bool(_shared_names(cluster, member, self.familiar.rare))
-            or _same_place(cluster, member)
-        )
-
-    def _joins(self, match: Match) -> bool:
-        weights = self._weights
-        if match.affinity < weights.join:
-            return False
-        if match.relation is Relation.CONFLICT and match.cosine < 0.9:
-            return False
-        if match.cosine >= weights.alone_cosine:
-            return True
-        return (match.relation is Relation.SAME or bool(match.shared)) and match.cosine >= weights.least_cosine
-
-    def _category_term(self, member: Member, cluster: Cluster) -> float:
-        category = cluster.category
-        if member.category == category:
-            return self._weights.category_bonus
-        if kinship.related(member.category, category) or member.categories.get(category, 0.0) >= 0.3:
-            return 0.0
-        return -self._weights.category_penalty
-
-    def _relation(self, one: Cluster, other: Cluster | Member) -> Relation:
-        if _same_place(one, other):
-            return Relation.SAME
-        ours, theirs = one.compared_towns, other.compared_towns
-        countries = {country for country, _ in one.areas} or self._gazetteer.countries_of(ours)
-        others = {country for country, _ in other.areas} or self._gazetteer.countries_of(theirs)
-        if countries and others and not countries & others:
-            return Relation.CONFLICT
-        together = bool(countries & others)
-        if ours and theirs:
-            wide = other.category in kinship.WIDE
-            apart = self._gazetteer.apart_km(ours, theirs)
-            if apart is not None:
-                near = apart <= (self._weights.region_km if wide else self._weights.town_km)
-                return Relation.COUNTRY if near else Relation.CONFLICT
-            if not wide:
-                return Relation.CONFLICT
-        return Relation.COUNTRY if together else Relation.NONE
 
     def _near(self, member: Member) -> list[Cluster]:
         """The clusters worth a closer look: nearest by cosine, and those that share a rare name."""
@@ -549,55 +374,3 @@ class Clusters:
             sharing = self._of_name.get(name)
             if sharing is not None and sharing.pop(cluster.number, None) is not None and not sharing:
                 del self._of_name[name]
-
-
-def _says(member: Member, town: str) -> bool:
-    """Does the post name the town, alone or within a longer name?"""
-    tokens = places.tokens(town)
-    return any(tokens <= places.tokens(other) for other in member.towns)
-
-
-def _rank(match: Match) -> tuple[float, int]:
-    return (-match.affinity, match.cluster.number)
-
-
-def _cosine(one: Vector | None, other: Vector | None) -> float:
-    return 0.0 if one is None or other is None else cosines(one, [other])[0]
-
-
-def _shared_names(cluster: Cluster, other: Cluster | Member, rare: Callable[[str], bool]) -> tuple[str, ...]:
-    """Rare names of either side that the other side has among its words, and those that stand for a raised event."""
-    known, said = cluster.names.keys(), cluster.content.keys()
-    names, content = _set(other.names), _set(other.content)
-    both = (names & said) | (names & known) | (content & known)
-    return tuple(sorted(name for name in both if rare(name) or cluster.leads(name)))
-
-
-def _set(words: Set[str] | Counter[str]) -> Set[str]:
-    return words.keys() if isinstance(words, Counter) else words
-
-
-def _same_place(one: Cluster, other: Cluster | Member) -> bool:
-    ours, theirs = one.compared_towns, other.compared_towns
-    return _named(ours, theirs, other) or _named(theirs, ours, one)
-
-
-def _named(towns: list[str], others: list[str], side: Cluster | Member) -> bool:
-    """Is one of ``towns`` among the other side's words or part of one of its towns?"""
-    for town in towns:
-        tokens, squashed = _telling(town)
-        if not tokens:
-            continue
-        if all(token in side.content for token in tokens):
-            return True
-        if len(squashed) >= _SQUASHED and side.says_begin(squashed):
-            return True
-        if any(tokens <= places.tokens(other) for other in others):
-            return True
-    return False
-
-
-@lru_cache(maxsize=16_384)
-def _telling(town: str) -> tuple[frozenset[str], str]:
-    """The tokens of its name that are no everyday words, and the name as a hash tag has it."""
-    return frozenset(token for token in town.split() if not words.is_common(token)), "".join(town.split())

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bot.detection import assessment, levels, members, places, revisions, strength
-from bot.detection.clustering import Clusters, Match
+from bot.detection import assessment, levels, matching, members, places, revisions, strength
+from bot.detection.clustering import Clusters
 from bot.detection.clusters import Cluster
 from bot.detection.members import Member
 from bot.detection.rates import Rates
@@ -232,13 +232,13 @@ class Detector:
 
     def _join(self, member: Member, now: datetime) -> Cluster | None:
         """Find or start its cluster; None if it may not start one."""
-        match: Match | None = None
+        match: matching.Match | None = None
         cluster = self._superseded(member) or self._clusters.original_of(member)
         if cluster is None:
             match = self._clusters.nearest(member, now)
             cluster = match.cluster if match is not None else None
         else:
-            match = self._clusters.compare(member, cluster, now)
+            match = self._clusters.matching.compare(member, cluster, now)
         if cluster is not None:
             why = self._clusters.add(cluster, member)
         elif member.doubt:
@@ -362,7 +362,7 @@ class Detector:
     def _part(self, cluster: Cluster, now: datetime) -> list[Alert]:
         """A raised event turns out to be two: what tells of another place becomes an event of its own, whose first
         revision is an update, since its posts were reported before."""
-        leaving = self._clusters.apart(cluster)
+        leaving = self._clusters.matching.apart(cluster)
         if not leaving:
             return []
         part = self._clusters.split(cluster, leaving)
@@ -466,7 +466,7 @@ class Detector:
         self._clusters.close(cluster)
         return [alert, *self._echo(cluster, alert)]
 
-    def _note(self, key: str, why: str | None, *, match: Match | None = None, joined: bool = False) -> None:
+    def _note(self, key: str, why: str | None, *, match: matching.Match | None = None, joined: bool = False) -> None:
         verdict: dict[str, Any] = {"independent": why is None, "why": why or "an independent voice", "joined": joined}
         if match is not None:
             verdict |= {
