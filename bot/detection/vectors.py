@@ -91,8 +91,8 @@ class Vectors:
 
     def _likely(self, vector: Vector) -> Any:
         """The rows to compare with it where comparing with all would take too long, else None: those whose signs agree
-        most, and all that agree as much as the last of them. Hardly any of a high cosine is missing among them (Charikar
-        2002, "Similarity estimation techniques from rounding algorithms")."""
+        most, and all that agree as much as the last of them. Hardly any of a high cosine is missing among them
+        (Charikar 2002, "Similarity estimation techniques from rounding algorithms")."""
         live = len(self._clusters)
         if live <= _ALL_COMPARED:
             return None
