@@ -38,7 +38,7 @@ class Weights:
     # clustering
     window: timedelta = timedelta(hours=2)
     raised_window: timedelta = timedelta(hours=6)
-    # Of one detector. 100,000 live posts in 16,000 clusters take 690 MiB (``python -m bot.benching detection 100000``),
+    # Of one detector. 100,000 live posts in 16,000 clusters take 680 MiB (``python -m bot.benching detection 100000``),
     # 7 KiB a post, so that these bounds mean about 1 GiB; each View with providers of its own has its own detector.
     max_clusters: int = 30_000
     max_live_posts: int = 150_000
