@@ -154,8 +154,8 @@ class Cluster:
     def why_not_independent(self, member: Member) -> str | None:
         """None for an independent voice, else the reason, for ``explain``.
 
-        A textual repost of what has not come stands for it, once: it is the voice of whom it quotes, and its own author
-        may still be another.
+        A textual repost of what has not come stands for it, once: it is the voice of whom it quotes. Neither they nor
+        the author are counted again, so that an account that floods is one voice whomever it quotes.
         """
         if member.denial or member.doubt:
             return "it denies the happening"
@@ -165,7 +165,7 @@ class Cluster:
             return "it is a repost"
         if member.p < self._weights.threshold:
             return "its probability is below the threshold"
-        if member.author is not None and member.author in self.authors and not member.second_hand:
+        if not self.authors.isdisjoint(member.speakers):
             return "its author is already counted"
         if member.words and member.fingerprint in self.fingerprints:
             return "it repeats the words of an earlier post"
@@ -227,8 +227,8 @@ class Cluster:
         self.fingerprints.setdefault(member.fingerprint, member.key)
         self.denials += member.denial
         self.doubts += member.doubt
-        if member.author is not None and independent and not member.second_hand:
-            self.authors.add(member.author)
+        if independent:
+            self.authors |= member.speakers
         if member.trusted and member.counts and not member.second_hand and not member.denial:
             for kind, count in member.counts.items():
                 self.stated[member.author or member.key, kind] = count

@@ -63,6 +63,7 @@ class Member:
     denial: bool
     doubt: bool
     second_hand: bool
+    quoted: str | None
     langs: tuple[str, ...]
     length: int
 
@@ -87,6 +88,11 @@ class Member:
     def stands_in(self) -> bool:
         """Does it quote in its own words what may not have come itself?"""
         return self.second_hand and self.original is None and bool(self.words)
+
+    @property
+    def speakers(self) -> frozenset[str]:
+        """Who speaks, as far as it is known: the author, and whom a textual repost quotes."""
+        return frozenset(name for name in (self.author, self.quoted) if name is not None)
 
     @property
     def trusted(self) -> bool:
@@ -133,6 +139,7 @@ def member(candidate: Candidate, gazetteer: places.Gazetteer, *, stream_at: date
         denial=denial,
         doubt=not denial and denials.worded(text),
         second_hand=post.repost_of is not None or words.is_textual_repost(text),
+        quoted=f"{post.provider}|@{quoted}" if (quoted := words.quoted(text)) else None,
         langs=post.langs,
         length=min(len(text), 1_000),
     )

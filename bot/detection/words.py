@@ -9,7 +9,7 @@ from itertools import pairwise
 
 MAX_CHARACTERS = 2_000
 
-_RETWEET = re.compile(r"^\s*(?:RT|MT)\s+@[\w.:-]+:?\s*", re.IGNORECASE)
+_RETWEET = re.compile(r"^\s*(?:RT|MT)\s+@([\w.:-]+):?\s*", re.IGNORECASE)
 _NOISE = re.compile(r"(?:https?://|www\.|pic\.twitter\.com/|t\.co/)\S+|@[\w.-]+")
 _WORD = re.compile(r"#?\w+")
 _SENTENCE_END = ".!?:…\n"
@@ -68,6 +68,12 @@ def cleaned(text: str) -> str:
 
 def is_textual_repost(text: str) -> bool:
     return _RETWEET.match(text) is not None
+
+
+def quoted(text: str) -> str | None:
+    """Whom a textual repost quotes: the name behind its "@", folded."""
+    found = _RETWEET.match(text)
+    return None if found is None else folded(found[1].rstrip(".:-"))
 
 
 @lru_cache(maxsize=16_384)

@@ -167,14 +167,28 @@ def test_a_textual_repost_of_what_never_came_counts_once_as_the_voice_of_whom_it
     posts = [
         report(0, f"RT @firedesk: {text}", place="Port Calder"),
         report(1, f"RT @firedesk: {text}", place="Port Calder"),
-        report(2, BLAST[2], author="a1-0", place="Port Calder"),
+        report(2, BLAST[2], place="Port Calder"),
         report(3, text, place="Port Calder"),
     ]
     target = detector()
     feed(target, posts)
     why = [(target.explain(post.post.key) or {})["why"] for post in posts]
     assert why[0] == why[2] == "an independent voice"
-    assert why[1] == why[3] == "it repeats the words of an earlier post"
+    assert why[1] == "its author is already counted"
+    assert why[3] == "it repeats the words of an earlier post"
+
+
+@pytest.mark.parametrize("who", ["the same author", "the same quoted name"])
+def test_many_reposts_by_one_account_or_of_one_are_one_voice(who):
+    posts = [
+        report(n, f"RT @desk{0 if who == 'the same quoted name' else n}: {BLAST[n]}", place="Port Calder",
+               author="flood" if who == "the same author" else f"a{n}")
+        for n in range(10)
+    ]  # fmt: skip
+    posts.append(report(10, "Now I have seen it myself, Port Calder quay is burning", author=posts[0].post.author))
+    target = detector(alert_voices=2)
+    assert feed(target, posts) == []
+    assert (target.explain(posts[-1].post.key) or {})["figures"]["voices"] == 1
 
 
 def test_unknown_authors_are_voices_of_their_own():
