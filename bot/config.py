@@ -3,6 +3,7 @@
 Every setting stands in ``config.example.toml`` with its default and one sentence.
 """
 
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -72,13 +73,42 @@ class Slack(_Part):
     bot_token: Secret | None = None
     app_token: Secret | None = None
     signing_secret: Secret | None = None
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    public_url: str | None = None
     api_url: str = "https://slack.com/api/"
 
+    @property
+    def socket_mode(self) -> bool:
+        return self.bot_token is not None
+
+    @property
+    def http_mode(self) -> bool:
+        return self.client_id is not None
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+            raise ValueError("is the address at which Slack reaches this service: https://…")
+        return None if url is None else url.rstrip("/")
+
     @model_validator(mode="after")
-    def _both_tokens(self) -> Self:
+    def _one_whole_mode(self) -> Self:
         if (self.bot_token is None) != (self.app_token is None):
             missing = "app_token (xapp-…)" if self.app_token is None else "bot_token (xoxb-…)"
             raise ValueError(f"{missing} is missing: Socket Mode needs both tokens")
+        http = {
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+            "signing_secret": self.signing_secret,
+            "public_url": self.public_url,
+        }
+        lacking = [name for name, value in http.items() if value is None]
+        if any(http[name] is not None for name in ("client_id", "client_secret", "public_url")) and lacking:
+            raise ValueError(f"{lacking[0]} is missing: HTTP mode needs {', '.join(http)}")
+        if self.socket_mode and self.http_mode:
+            raise ValueError("either bot_token and app_token (Socket Mode, one workspace) or client_id … (HTTP mode)")
         return self
 
 
@@ -91,6 +121,20 @@ class Discord(_Part):
 class Web(_Part):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8391
+    token: Secret | None = None
+
+    @property
+    def loopback(self) -> bool:
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if not self.loopback and self.token is None:
+            raise ValueError(f"host {self.host} shows the board to other machines: set a token, or host = 127.0.0.1")
+        return self
 
 
 class Logs(_Part):

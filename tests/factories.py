@@ -69,7 +69,8 @@ def make_sending(**fields: Any) -> delivery.Sending:
         "uncertain": False,
         "created_at": NOW,
     }
-    return delivery.Sending(**defaults | fields)
+    made = defaults | fields
+    return delivery.Sending(**{"root": made["delivery"]} | made)
 
 
 def make_organisation(**fields: Any) -> access.Organisation:

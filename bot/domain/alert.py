@@ -36,6 +36,10 @@ class Certainty(StrEnum):
     LIKELY = "likely"
     OBSERVED = "observed"
 
+    @property
+    def rank(self) -> int:
+        return ("possible", "likely", "observed").index(self.value)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:

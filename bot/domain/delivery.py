@@ -31,6 +31,7 @@ class State(StrEnum):
     HELD = "held"  # waits for a person or a time; reason says which
     SENDING = "sending"  # claimed; its API call is running
     SENT = "sent"  # the platform has it
+    DIGESTED = "digested"  # told in a digest: ``digest`` is that delivery
     UNKNOWN = "unknown"  # the call was cut or reset: look in the history before sending again
     REJECTED = "rejected"  # the platform said never
     FAILED = "failed"  # given up after GIVE_UP_AFTER
@@ -105,27 +106,46 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """What to say, free of any platform. Either about ``alert``, or plain ``text`` (NOTICE, DIGEST).
+class Acknowledgement:
+    """``by``: the account that pressed the button, ``slack:T0123/U0456`` or ``discord:1234567890``."""
 
-    ``quotes`` is empty where the organisation lacks the capability ``evidence``. ``change`` explains a REPLY.
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What to say, free of any platform. Either about ``alert``, or plain ``text`` (NOTICE), or a DIGEST: ``text`` is
+    its first line and ``items`` what it tells of, the loudest first.
+
+    ``quotes`` is empty where the organisation lacks the capability ``evidence``, and then ``evidence`` is False: the
+    message says so. ``change`` explains a REPLY; ``escalated``: it tells of a higher level than any message before it
+    in that channel about that event, so it may call for attention again. ``digested``: the message that a REPLY
+    answers is a digest.
     """
 
     alert: alerts.Alert | None = None
     quotes: tuple[Quote, ...] = ()
+    evidence: bool = True
     change: str = ""
     text: str = ""
+    escalated: bool = False
+    digested: bool = False
+    acknowledged: Acknowledgement | None = None
+    items: tuple[alerts.Alert, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
     """A claimed delivery, as handed to a notifier.
 
-    ``target_id`` is the platform id of the event's message for EDIT, REPLY and RETRACT. ``uncertain``: an earlier
-    attempt may have arrived, so the history is asked first.
+    ``target_id`` is the platform id of the event's message for EDIT, REPLY and RETRACT. ``root``: the delivery that
+    posted that message, for POST and others without one their own; buttons name it. ``uncertain``: an earlier attempt
+    may have arrived, so the history is asked first.
     """
 
     delivery: str
+    root: str
     channel: Channel
     act: Act
     message: Message

@@ -1,9 +1,11 @@
 """Subscriptions: what one channel wants, and whether an alert is it."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot.domain import alert as alerts
+from bot.domain import errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,18 +18,21 @@ class PlaceFilter:
     lon: float | None = None
     radius_km: float = 50.0
 
-    def matches(self, place: alerts.Place) -> bool:
+    def matches(self, place: alerts.Place, radius_km: float | None = None) -> bool:
+        """``radius_km``: instead of the circle's own."""
         if self.lat is None or self.lon is None:
             return self.country is not None and place.country == self.country
         distance = alerts.distance_km(self.lat, self.lon, place.lat, place.lon)
-        return distance <= self.radius_km + place.radius_km
+        return distance <= (self.radius_km if radius_km is None else radius_km) + place.radius_km
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """Empty ``categories``, ``keywords``, ``langs`` and ``providers`` mean no restriction.
+    """Empty ``categories``, ``keywords``, ``excluded``, ``langs`` and ``providers`` mean no restriction.
 
-    Without ``places`` it matches only when it says ``anywhere``: unscoped means nothing, not everything.
+    Without ``places`` it matches only when it says ``anywhere``: unscoped means nothing, not everything. ``radii``:
+    category → kilometres around each place that is a circle, instead of the circle's own. Keywords and exclusions are
+    whole words or phrases of the headline, whatever the case; one that ends in ``*`` is the beginning of a word.
     """
 
     subscription: str
@@ -36,7 +41,10 @@ class Subscription:
     places: tuple[PlaceFilter, ...] = ()
     categories: frozenset[str] = frozenset()
     level: alerts.Level = alerts.Level.ALERT
+    radii: dict[str, float] = field(default_factory=dict)
+    certainty: alerts.Certainty = alerts.Certainty.POSSIBLE
     keywords: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
     langs: frozenset[str] = frozenset()
     providers: frozenset[str] = frozenset()
     min_authors: int = 1
@@ -47,34 +55,40 @@ class Subscription:
             return f"category {alert.category} is not subscribed"
         if alert.level.rank < self.level.rank:
             return f"level {alert.level.value} is below {self.level.value}"
+        if alert.certainty.rank < self.certainty.rank:
+            return f"certainty {alert.certainty.value} is below {self.certainty.value}"
         if alert.authors < self.min_authors:
             return f"{alert.authors} independent voices, {self.min_authors} asked for"
-        if not self.anywhere and not (
-            alert.place is not None and any(wanted.matches(alert.place) for wanted in self.places)
-        ):
+        if not self.anywhere and not self._lies_within(alert):
             return "the place is not subscribed" if alert.place else "the place is unknown and not subscribed anywhere"
         if self.langs and not self.langs & set(alert.langs):
             return "no evidence in a subscribed language"
         if self.providers and not self.providers & set(alert.sources):
             return "no evidence from a subscribed provider"
-        headline = alert.headline.casefold()
-        if self.keywords and not any(word.casefold() in headline for word in self.keywords):
+        if self.keywords and not any(stands_in(word, alert.headline) for word in self.keywords):
             return "no subscribed keyword in the headline"
-        return None
+        unwanted = next((word for word in self.excluded if stands_in(word, alert.headline)), None)
+        return None if unwanted is None else f"the headline has the excluded word {unwanted}"
 
     def matches(self, alert: alerts.Alert) -> bool:
         return self.mismatch(alert) is None
 
     def describe(self) -> str:
         """One line for a person: ``anywhere · all categories · level alert and above``."""
-        where = "anywhere" if self.anywhere else ", ".join(place.name for place in self.places) or "nowhere"
+        where = "anywhere" if self.anywhere else ", ".join(map(_described, self.places)) or "nowhere"
         parts = [
             where,
             ", ".join(sorted(self.categories)) or "all categories",
             f"level {self.level.value} and above",
         ]
+        if self.radii:
+            parts.append("radius " + ", ".join(f"{name} {km:g} km" for name, km in sorted(self.radii.items())))
+        if self.certainty is not alerts.Certainty.POSSIBLE:
+            parts.append(f"{self.certainty.value} or surer")
         if self.keywords:
             parts.append("keywords " + ", ".join(self.keywords))
+        if self.excluded:
+            parts.append("not " + ", ".join(self.excluded))
         if self.langs:
             parts.append("languages " + ", ".join(sorted(self.langs)))
         if self.providers:
@@ -82,6 +96,139 @@ class Subscription:
         if self.min_authors > 1:
             parts.append(f"at least {self.min_authors} independent voices")
         return " · ".join(parts)
+
+    def _lies_within(self, alert: alerts.Alert) -> bool:
+        radius_km = self.radii.get(alert.category)
+        return alert.place is not None and any(wanted.matches(alert.place, radius_km) for wanted in self.places)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """What a sector usually wants: a start for a subscription, and a budget of messages a day for its channel."""
+
+    name: str
+    describe: str
+    categories: frozenset[str]
+    level: alerts.Level
+    certainty: alerts.Certainty
+    budget: int
+
+
+# Names are sectors' own words. The budgets are what one reader can still read: a message in half an hour of a working
+# day for a desk that watches everything, fewer where a message means that somebody has to act.
+PRESETS: dict[str, Preset] = {
+    each.name: each
+    for each in (
+        Preset(
+            name="news",
+            describe="every category, as soon as it is an alert",
+            categories=frozenset(),
+            level=alerts.Level.ALERT,
+            certainty=alerts.Certainty.POSSIBLE,
+            budget=40,
+        ),
+        Preset(
+            name="finance",
+            describe="what moves markets: attacks, conflict, disasters, cyber, markets and politics, corroborated",
+            categories=frozenset(
+                {
+                    "terror_attack",
+                    "armed_conflict",
+                    "unrest",
+                    "explosion",
+                    "earthquake",
+                    "storm",
+                    "volcano",
+                    "transport_accident",
+                    "hazmat_pollution",
+                    "public_health",
+                    "cyber",
+                    "markets",
+                    "politics",
+                }
+            ),  # fmt: skip
+            level=alerts.Level.ALERT,
+            certainty=alerts.Certainty.LIKELY,
+            budget=20,
+        ),
+        Preset(
+            name="emergency",
+            describe="danger to life, as soon as it is an alert",
+            categories=frozenset(
+                {
+                    "terror_attack",
+                    "shooting",
+                    "explosion",
+                    "fire",
+                    "wildfire",
+                    "earthquake",
+                    "volcano",
+                    "landslide",
+                    "flood",
+                    "storm",
+                    "meteor",
+                    "transport_accident",
+                    "structural_collapse",
+                    "hazmat_pollution",
+                    "public_health",
+                }
+            ),  # fmt: skip
+            level=alerts.Level.ALERT,
+            certainty=alerts.Certainty.POSSIBLE,
+            budget=40,
+        ),
+        Preset(
+            name="corporate_security",
+            describe="danger to people, sites and travel, corroborated",
+            categories=frozenset(
+                {
+                    "terror_attack",
+                    "shooting",
+                    "armed_conflict",
+                    "unrest",
+                    "explosion",
+                    "fire",
+                    "wildfire",
+                    "earthquake",
+                    "volcano",
+                    "flood",
+                    "storm",
+                    "transport_accident",
+                    "structural_collapse",
+                    "hazmat_pollution",
+                    "public_health",
+                    "cyber",
+                }
+            ),  # fmt: skip
+            level=alerts.Level.ALERT,
+            certainty=alerts.Certainty.LIKELY,
+            budget=20,
+        ),
+    )
+}
+
+
+def preset(name: str) -> Preset:
+    """Raise UsageError naming what exists."""
+    if name not in PRESETS:
+        raise errors.UsageError(f"preset {name!r} does not exist; use one of: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def with_radius(places: tuple[PlaceFilter, ...], radius_km: float) -> tuple[PlaceFilter, ...]:
+    """The same places, each circle this wide."""
+    return tuple(place if place.lat is None else replace(place, radius_km=radius_km) for place in places)
+
+
+def stands_in(word: str, headline: str) -> bool:
+    """Is ``word`` a whole word or phrase of the headline, or with ``*`` behind it the beginning of one?"""
+    bare = word.casefold().rstrip("*").strip()
+    end = "" if word.endswith("*") else r"(?!\w)"
+    return bool(bare) and re.search(rf"(?<!\w){re.escape(bare)}{end}", headline.casefold()) is not None
+
+
+def _described(place: PlaceFilter) -> str:
+    return place.name if place.lat is None else f"{place.name} ± {place.radius_km:g} km"
 
 
 def to_spec(subscription: Subscription) -> dict[str, Any]:
@@ -94,7 +241,10 @@ def to_spec(subscription: Subscription) -> dict[str, Any]:
         ],
         "categories": sorted(subscription.categories),
         "level": subscription.level.value,
+        "radii": subscription.radii,
+        "certainty": subscription.certainty.value,
         "keywords": list(subscription.keywords),
+        "excluded": list(subscription.excluded),
         "langs": sorted(subscription.langs),
         "providers": sorted(subscription.providers),
         "min_authors": subscription.min_authors,
@@ -102,6 +252,7 @@ def to_spec(subscription: Subscription) -> dict[str, Any]:
 
 
 def from_spec(subscription: str, channel: str, spec: dict[str, Any]) -> Subscription:
+    """A spec of a version that knew fewer settings means their defaults."""
     return Subscription(
         subscription=subscription,
         channel=channel,
@@ -109,7 +260,10 @@ def from_spec(subscription: str, channel: str, spec: dict[str, Any]) -> Subscrip
         places=tuple(PlaceFilter(**place) for place in spec["places"]),
         categories=frozenset(spec["categories"]),
         level=alerts.Level(spec["level"]),
+        radii=dict(spec.get("radii") or {}),
+        certainty=alerts.Certainty(spec.get("certainty") or alerts.Certainty.POSSIBLE),
         keywords=tuple(spec["keywords"]),
+        excluded=tuple(spec.get("excluded") or ()),
         langs=frozenset(spec["langs"]),
         providers=frozenset(spec["providers"]),
         min_authors=spec["min_authors"],

@@ -25,6 +25,7 @@ class ConsoleNotifier:
 
     platform = "console"
     spacing = timedelta(0)
+    per_second: float | None = None
 
     def __init__(self, stream: TextIO) -> None:
         if isinstance(stream, io.TextIOWrapper):

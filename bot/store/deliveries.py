@@ -457,6 +457,7 @@ def _claimed(
     late = found["claimed_at"] is not None and at - times.from_text(found["claimed_at"]) > acts.VERIFY_AFTER
     return Sending(
         delivery=found["delivery"],
+        root=found["root"] or found["delivery"],
         channel=channels.parse(found["channel"]),
         act=act,
         message=message,

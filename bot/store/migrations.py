@@ -146,6 +146,49 @@ def m002_memories(db: sqlite_utils.Database) -> None:
     )
 
 
+@_steps()
+def m003_readers(db: sqlite_utils.Database) -> None:
+    """What people in Slack and Discord set and press: join codes, quieting, digests, acknowledgements, feedback."""
+    db.executescript(
+        """
+        ALTER TABLE deliveries ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;  -- the larger goes first in its channel
+        ALTER TABLE deliveries ADD COLUMN digest TEXT;  -- the digest that tells of this row's alert, or is to
+        DROP INDEX deliveries_open;
+        CREATE INDEX deliveries_open ON deliveries (platform, channel, priority DESC, seq)
+            WHERE state IN ('queued', 'sending', 'unknown');
+        CREATE INDEX deliveries_digest ON deliveries (digest) WHERE digest IS NOT NULL;
+        CREATE INDEX deliveries_root ON deliveries (root) WHERE root IS NOT NULL;
+
+        ALTER TABLE workspaces ADD COLUMN editors TEXT NOT NULL DEFAULT 'admins';  -- who may change things: or 'members'
+        ALTER TABLE channels ADD COLUMN quieting TEXT NOT NULL DEFAULT '{}';       -- JSON: quieting.to_spec
+        ALTER TABLE channels ADD COLUMN throttled TEXT;                            -- since when it knows that it lags
+
+        CREATE TABLE join_codes (
+            hash TEXT PRIMARY KEY,            -- SHA-256 of the code, which nobody keeps
+            org TEXT NOT NULL REFERENCES organisations, created_at TEXT NOT NULL, created_by TEXT NOT NULL,
+            expires_at TEXT NOT NULL, used_at TEXT, used_by TEXT, workspace TEXT
+        ) WITHOUT ROWID;
+
+        -- What people did with an event's message; ``root`` is the delivery that posted it.
+        CREATE TABLE messages (
+            root TEXT PRIMARY KEY, acknowledged_by TEXT, acknowledged_at TEXT,
+            muted_by TEXT, muted_until TEXT, muted_level TEXT
+        ) WITHOUT ROWID;
+        CREATE TABLE feedback (
+            root TEXT NOT NULL, actor TEXT NOT NULL, at TEXT NOT NULL, view TEXT NOT NULL, alert TEXT NOT NULL,
+            PRIMARY KEY (root, actor)         -- pressing twice is once
+        ) WITHOUT ROWID;
+
+        -- Slack workspaces that installed the app over HTTP, with the token to speak to each.
+        CREATE TABLE installations (
+            workspace TEXT PRIMARY KEY, name TEXT, bot_token TEXT NOT NULL, bot_user TEXT NOT NULL, bot_id TEXT,
+            app_id TEXT, scopes TEXT NOT NULL, installed_by TEXT NOT NULL, installed_at TEXT NOT NULL
+        ) WITHOUT ROWID;
+        CREATE TABLE oauth_states (hash TEXT PRIMARY KEY, expires_at TEXT NOT NULL) WITHOUT ROWID;
+        """
+    )
+
+
 with contextlib.closing(sqlite_utils.Database(memory=True)) as _empty:
     _KNOWN = frozenset(step.name for step in _steps.pending(_empty))
 

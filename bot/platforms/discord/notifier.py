@@ -51,6 +51,8 @@ class DiscordNotifier:
 
     platform = "discord"
     spacing = timedelta(0)
+    # Of the 50 requests a second that a bot has, ten are left for commands and for threads.
+    per_second: float | None = 40.0
 
     def __init__(self, client: Callable[[], discord.Client | Rejected | Unavailable]) -> None:
         self._client = client

@@ -16,6 +16,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from bot.domain.channel import Channel
 from bot.platforms import base
 from bot.platforms.slack import connection, errors, render
+from bot.platforms.slack.workspaces import Workspaces
 
 log = structlog.get_logger()
 
@@ -43,12 +44,12 @@ _RESTORED = ("channel_unarchive", "group_unarchive")
 
 
 class Listeners:
-    """Bolt's listeners. ``bot_user`` is set once Slack has been reached."""
+    """Bolt's listeners."""
 
-    def __init__(self, *, desk: base.Desk, client: AsyncWebClient) -> None:
-        self.bot_user: str | None = None
+    def __init__(self, *, desk: base.Desk, client: AsyncWebClient, workspaces: Workspaces) -> None:
         self._desk = desk
         self._client = client
+        self._workspaces = workspaces
         self._running: set[asyncio.Task[Any]] = set()
 
     def register(self, app: AsyncApp) -> None:
@@ -87,7 +88,7 @@ class Listeners:
             argv=argv,
             actor=f"slack:{body['team_id']}/{body['user_id']}",
             channel=Channel("slack", body["team_id"], body["channel_id"]),
-            workspace_admin=await self._is_admin(body["user_id"]),
+            workspace_admin=await self._is_admin(body["team_id"], body["user_id"]),
         )
         try:
             reply = await self._desk.answer(invocation)
@@ -97,9 +98,9 @@ class Listeners:
             reply = "This could not be done because of a fault inside Tocsin; its log says more."
         await self._respond(body, reply)
 
-    async def _is_admin(self, user: str) -> bool:
+    async def _is_admin(self, team: str, user: str) -> bool:
         try:
-            response = await self._client.users_info(user=user)
+            response = await self._client.users_info(user=user, token=await self._workspaces.token(team))
         except errors.REMOTE as error:
             log.warning("slack_user_unknown", user=user, error=errors.code(error) or type(error).__name__)
             return False
@@ -128,11 +129,11 @@ class Listeners:
             await self._tracked(self._desk.lost(f"slack:{body['team_id']}", _REVOKED))
 
     async def _member_left(self, body: dict[str, Any], event: dict[str, Any]) -> None:
-        if event.get("user") == self.bot_user:
+        if event.get("user") == await self._workspaces.bot_user(body["team_id"]):
             await self._tracked(self._desk.lost(_target(body, event), _REMOVED))
 
     async def _member_joined(self, body: dict[str, Any], event: dict[str, Any]) -> None:
-        if event.get("user") == self.bot_user:
+        if event.get("user") == await self._workspaces.bot_user(body["team_id"]):
             await self._tracked(self._desk.restored(_target(body, event)))
 
     async def _channel_lost(self, body: dict[str, Any], event: dict[str, Any]) -> None:
@@ -152,24 +153,35 @@ class Listeners:
             self._running.discard(task)
 
 
-def make_app(client: AsyncWebClient, listeners: Listeners) -> AsyncApp:
-    """Events of the bot itself are wanted (it left, it joined), and Socket Mode has no signatures to check."""
+def make_app(
+    client: AsyncWebClient, listeners: Listeners, workspaces: Workspaces, *, signing_secret: str | None = None
+) -> AsyncApp:
+    """Events of the bot itself are wanted (it left, it joined). Without ``signing_secret`` for Socket Mode, which has no
+    signatures to check; with it for HTTP, where an unsigned or old request is answered 401."""
 
     # A plain function: Bolt gives a method's ``self`` a None of its own.
-    async def authorize(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult:
-        # What arrives over our own socket is for our own token; Bolt's default would ask auth.test before the ack.
+    async def authorize(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult | None:
+        # Bolt's default would ask auth.test before the ack.
+        token = await workspaces.token(team_id or "")
+        if token is None:
+            return None
         return AuthorizeResult(
-            enterprise_id=enterprise_id, team_id=team_id, bot_token=client.token, bot_user_id=listeners.bot_user
+            enterprise_id=enterprise_id,
+            team_id=team_id,
+            bot_token=token,
+            bot_user_id=await workspaces.bot_user(team_id or ""),
         )
 
+    over_http = signing_secret is not None
     app = AsyncApp(
         name="tocsin.slack",
         logger=connection.sdk_logger(),
         client=client,
         authorize=authorize,
-        request_verification_enabled=False,
-        ssl_check_enabled=False,
-        url_verification_enabled=False,
+        signing_secret=signing_secret,
+        request_verification_enabled=over_http,
+        ssl_check_enabled=over_http,
+        url_verification_enabled=over_http,
         ignoring_self_events_enabled=False,
         attaching_function_token_enabled=False,
         attaching_conversation_kwargs_enabled=False,

@@ -11,6 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain.delivery import Act, Found, Missing, Outcome, Rejected, Scope, Sending, Sent, Unavailable, Unknown
 from bot.platforms.slack import errors, render
+from bot.platforms.slack.workspaces import Workspaces
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -27,15 +28,16 @@ _CANNOT_DELETE = {"cant_delete_message", "compliance_exports_prevent_deletion"}
 
 
 class SlackNotifier:
-    """One bot token, one workspace. ``team`` is known once Slack has been reached; until then nothing is sent."""
+    """Speaks to each workspace with its own token; ``workspaces`` says which."""
 
     platform = "slack"
     spacing = timedelta(seconds=1)
+    per_second: float | None = None
 
-    def __init__(self, client: AsyncWebClient, *, team: str | None = None, timeout: timedelta = ACT_TIMEOUT) -> None:
+    def __init__(self, client: AsyncWebClient, workspaces: Workspaces, *, timeout: timedelta = ACT_TIMEOUT) -> None:
         """``client`` must not retry by itself: a post that was processed and then reset would appear twice."""
-        self.team = team
         self._client = client
+        self._workspaces = workspaces
         self._timeout = timeout.total_seconds()
 
     async def send(self, sending: Sending) -> Outcome:
