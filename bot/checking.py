@@ -1,6 +1,7 @@
 """``tocsin check`` and ``tocsin classify``: looking at the parts one by one."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from bot.ingest import lines
 from bot.platforms.base import Problem
 from bot.platforms.discord import client as discord
 from bot.platforms.slack import app as slack
+from bot.platforms.slack import http as slack_http
 from bot.store.database import Database
 from classifiers.api import Classifier
 
@@ -29,7 +31,7 @@ async def check(config_file: Path | None, db: Path | None) -> list[dict[str, Any
         _part("store", _problem_of_store(settings)),
         _part("model", await asyncio.to_thread(_problem_of_model, settings)),
         _part("sources", _problem_of_sources(settings)),
-        _part("slack", await _problem_of_slack(settings)),
+        *([_part("slack", problem) for problem in await _problems_of_slack(settings)] or [_part("slack")]),
         _part("discord", await _problem_of_discord(settings)),
     ]
 
@@ -121,14 +123,23 @@ def _problem_of_sources(settings: Config) -> Problem | None:
     return None
 
 
-async def _problem_of_slack(settings: Config) -> Problem | None:
-    if settings.slack.bot_token is None or settings.slack.app_token is None:
-        return None
-    return await slack.check(
-        bot_token=settings.slack.bot_token.get_secret_value(),
-        app_token=settings.slack.app_token.get_secret_value(),
-        api_url=settings.slack.api_url,
+async def _problems_of_slack(settings: Config) -> list[Problem]:
+    """In HTTP mode there may be one for each workspace that installed the app."""
+    given = settings.slack
+    if given.public_url is not None:
+        with contextlib.ExitStack() as stack:
+            database = None
+            with contextlib.suppress(errors.StoreError):  # which is the part "store"
+                database = stack.enter_context(Database.open(settings.store.path, read_only=True))
+            return await slack_http.check(database=database, public_url=given.public_url, api_url=given.api_url)
+    if given.bot_token is None or given.app_token is None:
+        return []
+    problem = await slack.check(
+        bot_token=given.bot_token.get_secret_value(),
+        app_token=given.app_token.get_secret_value(),
+        api_url=given.api_url,
     )
+    return [] if problem is None else [problem]
 
 
 async def _problem_of_discord(settings: Config) -> Problem | None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bot import admin, app, checking, commands, config, crashpoints, logs, printing, revoking
+from bot import admin, app, checking, commands, config, crashpoints, joining, logs, printing, revoking
 from bot.admin import Actor
 from bot.commands import Answer, Context, When
 from bot.detection.detector import Detector
@@ -22,9 +22,10 @@ from bot.domain import access as rules
 from bot.domain import alert as alerts
 from bot.domain import audit as chain
 from bot.domain import channel as channels
-from bot.domain import errors
+from bot.domain import errors, times
 from bot.domain.access import Capability, OrganisationState
 from bot.domain.delivery import State
+from bot.joining import JoinCode
 from bot.pipeline.tracing import Trace
 from bot.store import access, audit, deliveries, directory, sources
 from bot.store.database import Database, Tables
@@ -254,10 +255,25 @@ def org() -> None:
 @as_json
 @click.pass_obj
 def org_add(shell: Shell, name: str, sector: str, as_json: bool) -> None:
-    """A new organisation; it may receive nothing until it has a grant."""
-    made = shell.act("org-add", name, lambda db, actor, at: admin.add_organisation(db, actor, at, name, sector))
+    """A new organisation, with a code for its first workspace; it may receive nothing until it has a grant."""
+
+    def add(db: Tables, actor: Actor, at: datetime) -> tuple[rules.Organisation, JoinCode]:
+        made = admin.add_organisation(db, actor, at, name, sector)
+        return made, joining.make_code(db, actor, at, made.org)
+
+    made, code = shell.act("org-add", name, add)
     text = f"organisation {made.name} is {made.org}; `tocsin grant --org {made.org} --provider P` lets it receive"
-    show(Answer(text=text, data=_org(made)), as_json)
+    show(Answer(text=f"{text}\n{_told_code(code)}", data=_org(made) | _code(code)), as_json)
+
+
+@org.command("code")
+@click.argument("org")
+@as_json
+@click.pass_obj
+def org_code(shell: Shell, org: str, as_json: bool) -> None:
+    """A code with which one more workspace joins an organisation."""
+    made = shell.act("join-code", org, lambda db, actor, at: joining.make_code(db, actor, at, org))
+    show(Answer(text=_told_code(made), data=_code(made)), as_json)
 
 
 @org.command("list")
@@ -599,6 +615,17 @@ def _set_state(shell: Shell, name: str, state: OrganisationState, as_json: bool)
 
 def _org(found: rules.Organisation) -> dict[str, Any]:
     return {"org": found.org, "name": found.name, "sector": found.sector, "state": found.state.value}
+
+
+def _code(made: JoinCode) -> dict[str, Any]:
+    return {"join_code": made.code, "expires_at": times.to_text(made.expires_at)}
+
+
+def _told_code(made: JoinCode) -> str:
+    return (
+        f"join code {made.code}: an admin of the Slack workspace or Discord server types `/tocsin join {made.code}`, "
+        f"once, until {times.to_text(made.expires_at)}; it is not shown again"
+    )
 
 
 def _entries(shell: Shell) -> list[dict[str, Any]]:

@@ -1,36 +1,32 @@
-"""The commands that chat surfaces share with the command line: one definition, three ways in.
+"""What commands do, for the command line and the chat surfaces alike; and the options that they share.
 
-Each is a click command whose callback gives a coroutine; who invokes it awaits that and shows the ``Answer``. On Slack
-the text after the command has the command line's syntax; on Discord the options become the same words.
+Each use case is a coroutine that gives an ``Answer``.
 """
 
-import shlex
-from collections.abc import Awaitable, Callable, Sequence
+import difflib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import click
-import structlog
 
-from bot import admin, printing, revoking
+from bot import admin, printing, revoking, tuning
 from bot.admin import Actor
 from bot.domain import channel as channels
-from bot.domain import errors, times
+from bot.domain import errors, presets, times
 from bot.domain.access import Capability
-from bot.domain.alert import Level
+from bot.domain.alert import Certainty, Level
 from bot.domain.channel import Channel
-from bot.domain.subscription import PlaceFilter, Subscription
+from bot.domain.subscription import PlaceFilter, Subscription, with_radius
 from bot.pipeline import explaining
-from bot.platforms.base import Invocation, Option, Subcommand
-from bot.store import audit, directory
+from bot.store import deliveries, directory
 from bot.store.database import Database, Tables
 from classifiers.api import CATEGORIES
 
-log = structlog.get_logger()
-
 F = TypeVar("F", bound=Callable[..., Any])
-LISTED_MOST = 20  # rows of a list in a chat answer
+RECENT = timedelta(hours=24)  # further back is looking back, which needs the capability ``history``
+RADIUS_KM = 50.0  # around a town, unless said otherwise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +56,9 @@ class When(click.ParamType[datetime]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         if isinstance(value, datetime):
             return value
-        units = {"m": "minutes", "h": "hours", "d": "days"}
         try:
-            if value[-1:] in units and value[:-1].isdigit():
-                return datetime.now(UTC) + timedelta(**{units[value[-1]]: int(value[:-1])})
+            if value[-1:] in "mhd" and value[:-1].isdigit():
+                return datetime.now(UTC) + times.parse_span(value)
             return times.from_text(value)
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is not a time; write 2031-05-14T12:00:00Z or 36h", param, ctx)
@@ -73,20 +68,30 @@ def subscription_options(command: F) -> F:
     """What a channel gets."""
     for option in reversed(
         [
+            click.option("--preset", type=click.Choice(list(presets.PRESETS)), help="What a sector usually wants."),
             click.option("--anywhere", is_flag=True, help="Every place, also unknown ones."),
             click.option("--place", multiple=True, help="A country, region or city; may be given several times."),
-            click.option("--radius", type=click.FloatRange(1, 2000), default=50, help="Kilometres around a city."),
+            click.option(
+                "--radius",
+                multiple=True,
+                help=f"Kilometres around cities, default {RADIUS_KM:g}; for one category: earthquake=300.",
+            ),
             click.option("--category", multiple=True, type=click.Choice(CATEGORIES), help="Only these; default all."),
             click.option(
                 "--level",
                 type=click.Choice([level.value for level in Level]),
-                default=Level.ALERT.value,
-                help="This level and louder.",
+                help="This level and louder; default alert.",
             ),
-            click.option("--keyword", multiple=True, help="One of these words stands in the headline."),
+            click.option(
+                "--certainty",
+                type=click.Choice([each.value for each in Certainty]),
+                help="possible: as soon as it is an alert (default); likely: corroborated; observed.",
+            ),
+            click.option("--voices", type=click.IntRange(1), default=1, help="At least so many independent voices."),
+            click.option("--keyword", multiple=True, help="One of these stands in the headline; flood* begins a word."),
+            click.option("--exclude", multiple=True, help="None of these stands in the headline."),
             click.option("--lang", multiple=True, help="Evidence in one of these languages (en, es)."),
             click.option("--provider", multiple=True, help="Evidence from one of these providers."),
-            click.option("--voices", type=click.IntRange(1), default=1, help="At least so many independent voices."),
         ]
     ):
         command = option(command)
@@ -118,34 +123,46 @@ def revocation_options(command: F) -> F:
 
 async def subscribe(context: Context, channel: Channel, values: dict[str, Any]) -> Answer:
     """Add a subscription to ``channel``. ``values`` are ``subscription_options``."""
-    places = []
-    for text in values["place"]:
-        found = context.locate(text)
-        if found is None:
-            raise errors.UsageError(
-                f"place {text!r} is not in the gazetteer; name a country, a region or a larger city"
-            )
-        if found.lat is not None:
-            found = PlaceFilter(
-                name=found.name, country=found.country, lat=found.lat, lon=found.lon, radius_km=values["radius"]
-            )
-        places.append(found)
-    wanted = Subscription(
+    return await add(context, wanted_from(values, context.locate, str(channel)), preset=values["preset"])
+
+
+async def add(
+    context: Context, wanted: Subscription, *, preset: str | None = None, replacing: str | None = None
+) -> Answer:
+    """Add a subscription, or put it in the place of one. With a preset the channel gets its budget, if it has none."""
+    channel, now = channels.parse(wanted.channel), context.now()
+    made = await admin.subscribe(context.database, context.actor, now, wanted, replacing=replacing)
+    text = f"subscribed {channel}: {made.describe()} (subscription {made.subscription})"
+    if preset is not None and (await context.database.read(directory.quieting, str(channel))).budget is None:
+        budget = presets.named(preset).budget
+        await tuning.set_budget(context.database, context.actor, now, channel, budget)
+        text += f"\nat most {budget} new events a day, the rest in a digest; `/tocsin budget off` lifts that"
+    return Answer(
+        text=text, data={"subscription": made.subscription, "channel": str(channel), "describe": made.describe()}
+    )
+
+
+def wanted_from(values: dict[str, Any], locate: Callable[[str], PlaceFilter | None], channel: str) -> Subscription:
+    """What ``subscription_options`` say. Raises UsageError for a place or a radius that cannot be meant."""
+    preset = presets.named(values["preset"]) if values["preset"] else None
+    radius_km, radii = _radii(values["radius"])
+    places = tuple(_located(text, locate) for text in values["place"])
+    level = values["level"] or (preset.level if preset else Level.ALERT)
+    certainty = values["certainty"] or (preset.certainty if preset else Certainty.POSSIBLE)
+    return Subscription(
         subscription="",
-        channel=str(channel),
+        channel=channel,
         anywhere=values["anywhere"],
-        places=tuple(places),
-        categories=frozenset(values["category"]),
-        level=Level(values["level"]),
+        places=with_radius(places, radius_km),
+        categories=frozenset(values["category"]) or (preset.categories if preset else frozenset()),
+        level=Level(level),
+        certainty=Certainty(certainty),
+        min_authors=values["voices"],
+        radii=radii,
         keywords=tuple(values["keyword"]),
+        excluded=tuple(values["exclude"]),
         langs=frozenset(values["lang"]),
         providers=frozenset(values["provider"]),
-        min_authors=values["voices"],
-    )
-    made = await admin.subscribe(context.database, context.actor, context.now(), wanted)
-    return Answer(
-        text=f"subscribed {channel}: {made.describe()} (subscription {made.subscription})",
-        data={"subscription": made.subscription, "channel": str(channel), "describe": made.describe()},
     )
 
 
@@ -206,203 +223,52 @@ def explained(stages: Sequence[explaining.Stage], shown: bool) -> Answer:
     )
 
 
-@click.group("tocsin")
-def _tocsin() -> None:
-    """Alerts in this channel."""
+async def why(context: Context, channel: Channel, what: str | None) -> Answer:
+    """Why a channel got an alert, or did not. ``what``: an alert's or an event's id; None: the latest."""
+
+    def read(db: Tables) -> tuple[list[explaining.Stage], bool]:
+        org = admin.check_may_receive(db, channel, context.now())
+        latest = what or next((row["event"] for row in deliveries.told(db, str(channel), context.now() - RECENT)), None)
+        if latest is None:
+            raise errors.UsageError("nothing was told here in the last 24 hours; name an alert: `/tocsin why ALERT`")
+        return explaining.in_channel(db, latest, org, context.now(), str(channel))
+
+    return explained(*await context.database.read(read))
 
 
-@click.group("tocsin-admin")
-def _tocsin_admin() -> None:
-    """For operators of this service."""
-
-
-@_tocsin.command("subscribe", help="Get alerts in this channel.")
-@subscription_options
-@click.pass_obj
-def _subscribe(context: Context, /, **values: Any) -> Awaitable[Answer]:
-    return subscribe(context, _here(context), values)
-
-
-@_tocsin.command("unsubscribe", help="Remove one subscription of this channel, or all.")
-@click.argument("subscription", required=False)
-@click.pass_obj
-def _unsubscribe(context: Context, subscription: str | None) -> Awaitable[Answer]:
-    return unsubscribe(context, _here(context), subscription)
-
-
-@_tocsin.command("subscriptions", help="What this channel gets.")
-@click.pass_obj
-async def _subscriptions(context: Context) -> Answer:
-    here = _here(context)
-    found = await context.database.read(admin.subscriptions, context.now(), here)
-    lines = [f"{each.subscription}: {each.describe()}" for each in found]
-    return Answer(text="\n".join(lines) or f"{here} has no subscription; `/tocsin subscribe --anywhere` adds one")
-
-
-@_tocsin.command("help", help="What there is to say.")
-@click.pass_obj
-async def _help(context: Context) -> Answer:  # noqa: ARG001
-    return Answer(text="\n".join(_usage(_tocsin)))
-
-
-@_tocsin_admin.command("revoke", help="Withdraw access, at once.")
-@revocation_options
-@click.pass_obj
-def _revoke(context: Context, /, **values: Any) -> Awaitable[Answer]:
-    return revoke(context, values)
-
-
-@_tocsin_admin.command("reinstate", help="Lift a revocation.")
-@click.argument("revocation")
-@click.option("--reason", required=True, help="Stands in the audit.")
-@click.pass_obj
-def _reinstate(context: Context, revocation: str, reason: str) -> Awaitable[Answer]:
-    return reinstate(context, revocation, reason)
-
-
-@_tocsin_admin.command("orgs", help="The organisations and their sectors.")
-@click.pass_obj
-async def _orgs(context: Context) -> Answer:
-    def read(db: Tables, actor: Actor, at: datetime) -> list[str]:  # noqa: ARG001
-        return [f"{org.org}  {org.name}  {org.sector}  {org.state.value}" for org in directory.organisations(db)]
-
-    lines = await admin.act(context.database, context.actor, "orgs", "", context.now, read)
-    return Answer(text="\n".join(lines) or "no organisation yet")
-
-
-@_tocsin_admin.command("audit", help="The latest acts.")
-@click.pass_obj
-async def _audit(context: Context) -> Answer:
-    def read(db: Tables, actor: Actor, at: datetime) -> list[str]:  # noqa: ARG001
-        entries = list(audit.entries(db))[-LISTED_MOST:]
-        return [f"{e.seq}  {e.at}  {e.actor}  {e.action}  {e.target}  {e.reason}" for e in entries]
-
-    lines = await admin.act(context.database, context.actor, "audit", "", context.now, read)
-    return Answer(text="\n".join(lines))
-
-
-class Commands:
-    """The ``Desk`` of the chat platforms."""
-
-    def __init__(
-        self,
-        database: Database,
-        *,
-        operator_named: Callable[[str], str | None],
-        locate: Callable[[str], PlaceFilter | None],
-        now: Callable[[], datetime],
-        on_change: Callable[[], None],
-    ) -> None:
-        self._database = database
-        self._operator_named = operator_named
-        self._locate = locate
-        self._now = now
-        self._on_change = on_change
-        self.subcommands: Sequence[Subcommand] = [
-            *_subcommands(_tocsin),
-            *_subcommands(_tocsin_admin),
-        ]
-
-    async def answer(self, invocation: Invocation) -> str:
-        """Never raises for what a person typed or may not do."""
-        group = _tocsin_admin if invocation.command == "tocsin-admin" else _tocsin
-        argv = [_storable(word) for word in invocation.argv]
-        context = Context(
-            database=self._database,
-            actor=Actor(
-                id=invocation.actor,
-                surface=invocation.channel.platform,
-                operator=self._operator_named(invocation.actor),
-                workspace=invocation.channel.workspace if invocation.workspace_admin else None,
-            ),
-            now=self._now,
-            locate=self._locate,
-            channel=invocation.channel,
-        )
+def _radii(given: Sequence[str]) -> tuple[float, dict[str, float]]:
+    """``50``, ``earthquake=300`` → the radius of all, and those of categories."""
+    radius_km, radii = RADIUS_KM, {}
+    for text in given:
+        category, _, number = text.rpartition("=")
         try:
-            if group is _tocsin_admin and context.actor.operator is None:
-                await admin.refuse(
-                    self._database, context.actor, " ".join(argv[:1]) or "help",
-                    shlex.join(argv[1:]), self._now(), "not an operator",
-                )  # fmt: skip
-            answer = await _invoke(group, argv, context)
-        except errors.StoreError as error:
-            log.error("command_failed", command=invocation.command, problem=str(error))
-            return "the service could not write this down; its operators find the reason in its log"
-        except errors.TocsinError as error:
-            return str(error)
-        self._on_change()
-        return answer.text
-
-    async def lost(self, target: str, reason: str) -> None:
-        held = await self._database.write(admin.record_loss, self._now(), target, reason)
-        log.error("channel_lost", target=target, reason=reason, held=held)
-
-    async def restored(self, target: str) -> None:
-        released = await self._database.write(admin.record_return, self._now(), target)
-        if released:
-            log.info("channel_restored", target=target, released=released)
-            self._on_change()
+            km = float(number)
+        except ValueError:
+            km = 0.0
+        if not 1 <= km <= 2000:
+            raise errors.UsageError(f"radius {text!r}: give kilometres from 1 to 2000, such as 50 or earthquake=300")
+        if category and category not in CATEGORIES:
+            raise errors.UsageError(f"radius {text!r}: {category!r} is not a category{_close(category, CATEGORIES)}")
+        if category:
+            radii[category] = km
+        else:
+            radius_km = km
+    return radius_km, radii
 
 
-async def _invoke(group: click.Group, argv: Sequence[str], context: Context) -> Answer:
-    """Parse and run; click's complaints become UsageErrors, its help text an answer."""
-    words = list(argv)
-    if not words or words[0] in ("-h", "--help") or (words[0] == "help" and "help" not in group.commands):
-        return Answer(text="\n".join(_usage(group)))
-    command = group.commands.get(words[0])
-    if command is None:
-        raise errors.UsageError(f"/{group.name} {words[0]} does not exist; " + "; ".join(_usage(group)))
-    if "--help" in words:
-        with click.Context(command, info_name=f"/{group.name} {command.name}") as shown:
-            return Answer(text=command.get_help(shown))
-    try:
-        # Click keeps its contexts on one stack a thread: nothing is awaited while one is on it.
-        with command.make_context(f"/{group.name} {command.name}", words[1:], obj=context) as parsed:
-            answer = cast(Awaitable[Answer], command.invoke(parsed))
-    except click.UsageError as error:
-        raise errors.UsageError(f"/{group.name} {words[0]}: {error.format_message()}") from None
-    return await answer
-
-
-def _storable(word: str) -> str:
-    """Lone surrogates can be typed but not stored; each becomes ``?``."""
-    return word.encode("utf-8", "replace").decode("utf-8")
-
-
-def _usage(group: click.Group) -> list[str]:
-    return [f"/{group.name} {name} — {command.help}" for name, command in group.commands.items()]
-
-
-def _subcommands(group: click.Group) -> list[Subcommand]:
-    return [
-        Subcommand(
-            command=str(group.name),
-            name=name,
-            description=command.help or name,
-            options=tuple(_option(param) for param in command.params),
+def _located(text: str, locate: Callable[[str], PlaceFilter | None]) -> PlaceFilter:
+    found = locate(text)
+    if found is None:
+        raise errors.UsageError(
+            f"place {text!r} is not in the gazetteer, or there are several; name a country, a region or a larger city, "
+            "where need be with its country: Paris, Texas"
         )
-        for name, command in group.commands.items()
-    ]
+    return found
 
 
-def _option(param: click.Parameter) -> Option:
-    flag = isinstance(param, click.Option) and param.is_flag
-    return Option(
-        name=param.opts[0].lstrip("-"),
-        description=getattr(param, "help", None) or str(param.name),
-        required=param.required,
-        positional=isinstance(param, click.Argument),
-        multiple=param.multiple,
-        flag=flag,
-        choices=tuple(param.type.choices) if isinstance(param.type, click.Choice) else (),
-    )
-
-
-def _here(context: Context) -> Channel:
-    if context.channel is None:
-        raise errors.UsageError("this command needs a channel")
-    return channels.parse(str(context.channel))
+def _close(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _told(effect: revoking.Effect) -> str:

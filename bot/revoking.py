@@ -239,7 +239,13 @@ def _denied(db: Tables, touched: Sequence[Organisation], after: Policy, at: date
     """What ``after`` would withhold and what could still arrive."""
     withheld, in_flight = 0, []
     for found in deliveries.open_rows(db, (org.org for org in touched)):
-        if found["view"] is None or deliveries.decide_row(db, found, after, at).allowed:
+        if found["act"] == Act.DIGEST and found["state"] == State.SENDING.value:
+            if not all(
+                deliveries.decide_row(db, item, after, at).allowed for item in deliveries.items_shown(db, found)
+            ):
+                in_flight.append(found["delivery"])
+            continue
+        if deliveries.decide_row(db, found, after, at).allowed:
             continue
         if found["state"] == State.SENDING.value:
             in_flight.append(found["delivery"])
@@ -269,12 +275,13 @@ def _to_retract(
     if not order.retract:
         return []
     open_rows = deliveries.open_rows(db, (org.org for org in touched))
-    arriving = [row for row in open_rows if row["act"] == Act.POST and row["delivery"] in in_flight]
+    arriving = [row for row in open_rows if row["act"] in (Act.POST, Act.DIGEST) and row["delivery"] in in_flight]
     return [*standing, *arriving]
 
 
 def _row_hits(db: Tables, revocation: Revocation, found: Mapping[str, Any]) -> bool:
-    return _hits(db, revocation, found, deliveries.alert_of(db, found))
+    shown = deliveries.shown_by(db, found) if found["act"] == Act.DIGEST else [deliveries.alert_of(db, found)]
+    return any(_hits(db, revocation, found, alert) for alert in shown)
 
 
 def _hits(db: Tables, revocation: Revocation, found: Mapping[str, Any], alert: Alert | None) -> bool:

@@ -17,7 +17,7 @@ from bot.domain.delivery import Outcome, Sending, Sent, settle
 from bot.domain.post import Candidate, Deletion
 from bot.pipeline import recording
 from bot.revoking import Effect, Order
-from bot.store import access, audit, deliveries, directory
+from bot.store import access, audit, claiming, deliveries, directory
 from bot.store.database import Database
 from tests import factories
 
@@ -106,7 +106,7 @@ class World:
         return found
 
     def claim(self, platform: str = "slack", most: int = 16) -> list[Sending]:
-        found: list[Sending] = self.write(deliveries.claim_due, platform=platform, at=self.now, most=most)
+        found: list[Sending] = self.write(claiming.claim_due, platform=platform, at=self.now, most=most)
         return found
 
     def settle(self, sending: Sending, outcome: Outcome | None = None, spacing_s: float = 0) -> None:
@@ -119,7 +119,7 @@ class World:
             uncertain=sending.uncertain,
         )
         self.write(
-            deliveries.settle, sending, settlement, at=self.now, spacing_until=self.now + timedelta(seconds=spacing_s)
+            claiming.settle, sending, settlement, at=self.now, spacing_until=self.now + timedelta(seconds=spacing_s)
         )
 
     def deliver_all(self, platform: str = "slack") -> list[Sending]:

@@ -188,6 +188,35 @@ class Gazetteer:
         city = _dominant([c for c in self._towns.get(_folded(parts[0]), []) if _within(c, area)], 1.0)
         return None if city is None else self._city_place(city, 1.0)
 
+    def suggest(self, text: str, most: int = 25) -> list[str]:
+        """Names that begin like ``text`` and that ``lookup`` knows: countries and regions, then towns, the largest
+        first; last those that begin so in another language only."""
+        begun = _folded(text.strip()[:_MAX_NAME])
+        if not begun:
+            return []
+        areas = {self._areas[key].name for name, key in self._area_names.items() if name.startswith(begun)}
+        names = sorted((name for name in areas if self.lookup(name) is not None), key=lambda name: (len(name), name))
+        towns = (city for name, found in self._towns.items() if name.startswith(begun) for city in found[:3])
+        for city in sorted(towns, key=lambda city: (begun != _folded(city.name)[: len(begun)], -city.population))[
+            : 4 * most
+        ]:
+            if len(names) >= most:
+                break
+            name = self._unambiguous(city)
+            if name is not None and name not in names:
+                names.append(name)
+        return names[:most]
+
+    def _unambiguous(self, city: City) -> str | None:
+        """The town with its country, or else its region, if ``lookup`` gives this town for it."""
+        for key in ((city.country, ""), (city.country, city.admin1)):
+            area = self._areas.get(key)
+            name = area and f"{city.name}, {area.name}"
+            place = self.lookup(name) if name else None
+            if name and place is not None and distance_km(place.lat, place.lon, city.lat, city.lon) < 1:
+                return name
+        return None
+
     def is_country(self, place: Place) -> bool:
         """Is it the whole country, as ``lookup("France")`` gives it?"""
         area = self._areas.get((place.country or "", ""))

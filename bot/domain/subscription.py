@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot.domain import alert as alerts
-from bot.domain import errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,119 +99,6 @@ class Subscription:
     def _lies_within(self, alert: alerts.Alert) -> bool:
         radius_km = self.radii.get(alert.category)
         return alert.place is not None and any(wanted.matches(alert.place, radius_km) for wanted in self.places)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preset:
-    """What a sector usually wants: a start for a subscription, and a budget of messages a day for its channel."""
-
-    name: str
-    describe: str
-    categories: frozenset[str]
-    level: alerts.Level
-    certainty: alerts.Certainty
-    budget: int
-
-
-# Names are sectors' own words. The budgets are what one reader can still read: a message in half an hour of a working
-# day for a desk that watches everything, fewer where a message means that somebody has to act.
-PRESETS: dict[str, Preset] = {
-    each.name: each
-    for each in (
-        Preset(
-            name="news",
-            describe="every category, as soon as it is an alert",
-            categories=frozenset(),
-            level=alerts.Level.ALERT,
-            certainty=alerts.Certainty.POSSIBLE,
-            budget=40,
-        ),
-        Preset(
-            name="finance",
-            describe="what moves markets: attacks, conflict, disasters, cyber, markets and politics, corroborated",
-            categories=frozenset(
-                {
-                    "terror_attack",
-                    "armed_conflict",
-                    "unrest",
-                    "explosion",
-                    "earthquake",
-                    "storm",
-                    "volcano",
-                    "transport_accident",
-                    "hazmat_pollution",
-                    "public_health",
-                    "cyber",
-                    "markets",
-                    "politics",
-                }
-            ),  # fmt: skip
-            level=alerts.Level.ALERT,
-            certainty=alerts.Certainty.LIKELY,
-            budget=20,
-        ),
-        Preset(
-            name="emergency",
-            describe="danger to life, as soon as it is an alert",
-            categories=frozenset(
-                {
-                    "terror_attack",
-                    "shooting",
-                    "explosion",
-                    "fire",
-                    "wildfire",
-                    "earthquake",
-                    "volcano",
-                    "landslide",
-                    "flood",
-                    "storm",
-                    "meteor",
-                    "transport_accident",
-                    "structural_collapse",
-                    "hazmat_pollution",
-                    "public_health",
-                }
-            ),  # fmt: skip
-            level=alerts.Level.ALERT,
-            certainty=alerts.Certainty.POSSIBLE,
-            budget=40,
-        ),
-        Preset(
-            name="corporate_security",
-            describe="danger to people, sites and travel, corroborated",
-            categories=frozenset(
-                {
-                    "terror_attack",
-                    "shooting",
-                    "armed_conflict",
-                    "unrest",
-                    "explosion",
-                    "fire",
-                    "wildfire",
-                    "earthquake",
-                    "volcano",
-                    "flood",
-                    "storm",
-                    "transport_accident",
-                    "structural_collapse",
-                    "hazmat_pollution",
-                    "public_health",
-                    "cyber",
-                }
-            ),  # fmt: skip
-            level=alerts.Level.ALERT,
-            certainty=alerts.Certainty.LIKELY,
-            budget=20,
-        ),
-    )
-}
-
-
-def preset(name: str) -> Preset:
-    """Raise UsageError naming what exists."""
-    if name not in PRESETS:
-        raise errors.UsageError(f"preset {name!r} does not exist; use one of: {', '.join(PRESETS)}")
-    return PRESETS[name]
 
 
 def with_radius(places: tuple[PlaceFilter, ...], radius_km: float) -> tuple[PlaceFilter, ...]:

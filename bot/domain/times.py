@@ -3,7 +3,10 @@
 The fixed width makes the text form sort like the time, which the store relies on.
 """
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
+
+_SPANS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def to_text(when: datetime) -> str:
@@ -18,3 +21,11 @@ def from_text(text: str) -> datetime:
     when = datetime.fromisoformat(text)
     when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
     return when.replace(microsecond=when.microsecond // 1000 * 1000)
+
+
+def parse_span(text: str) -> timedelta:
+    """``90m``, ``36h``, ``14d``. Raises ValueError."""
+    found = re.fullmatch(r"(\d{1,6})([mhd])", text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is not a span of time")
+    return timedelta(**{_SPANS[found[2]]: int(found[1])})

@@ -9,14 +9,17 @@ import structlog
 from bot import crashpoints, metrics
 from bot.domain import delivery as acts
 from bot.domain.delivery import Found, Missing, Outcome, Rejected, Sending, Sent, Unknown
+from bot.pipeline import digesting, throttling
 from bot.platforms.base import Notifier
-from bot.store import deliveries
-from bot.store.database import Database, StoreLockedError
+from bot.store import claiming, deliveries, directory
+from bot.store.database import Database, StoreLockedError, Tables
 
 log = structlog.get_logger()
 
 # Another process (the command line) may queue or release rows without being able to wake us.
 LOOK_EVERY = timedelta(seconds=0.5)
+# How late what was held may be released.
+TEND_EVERY = timedelta(seconds=2)
 
 
 class Delivering:
@@ -47,23 +50,41 @@ class Delivering:
 
     async def recover(self) -> None:
         """At the start of the one service on a store: what was in flight when the last one ended is unknown."""
-        found = await self._database.write(deliveries.recover, self._now())
+        found = await self._database.write(claiming.recover, self._now())
         if found:
             log.warning("deliveries_recovered", unknown=found)
 
     async def run(self) -> None:
         """Until drained. Raises StoreError when the store cannot be written."""
         async with asyncio.TaskGroup() as group:
-            for platform in self._notifiers:
-                group.create_task(self._work(platform), name=f"delivering-{platform}")
+            tending = group.create_task(self._tend(), name="delivering-tending")
+            async with asyncio.TaskGroup() as working:
+                for platform in self._notifiers:
+                    working.create_task(self._work(platform), name=f"delivering-{platform}")
+            tending.cancel()
+
+    async def _tend(self) -> None:
+        """Release what was held until now; tell channels that lag."""
+        while True:
+            now = self._now()
+            try:
+                if await self._database.read(_needs_tending, now):
+                    await self._database.write(_tended, now)
+                    self.wake()
+            except StoreLockedError as error:
+                metrics.store_retries_total.inc()
+                log.warning("store_locked", problem=str(error))
+            await asyncio.sleep(TEND_EVERY.total_seconds())
 
     async def _work(self, platform: str) -> None:
         waker, running = self._wakers[platform], set[asyncio.Task[None]]()
+        pace = _Pace(self._notifiers[platform].per_second, asyncio.get_running_loop().time)
         async with asyncio.TaskGroup() as group:
             while not self._draining:
                 waker.clear()
-                free = acts.IN_FLIGHT_PER_PLATFORM - len(running)
+                free = min(acts.IN_FLIGHT_PER_PLATFORM - len(running), pace.room())
                 claimed = await self._claim(platform, free) if free else []
+                pace.spend(len(claimed))
                 for sending in claimed:
                     task = group.create_task(self._deliver(sending), name=f"delivery-{sending.delivery}")
                     running.add(task)
@@ -73,21 +94,21 @@ class Delivering:
                     continue
                 if self._finishing and not await self._database.read(deliveries.unsettled, platform):
                     return
-                await self._sleep(platform, waker)
+                await self._sleep(platform, waker, pace.wait_s())
 
     async def _claim(self, platform: str, free: int) -> list[Sending]:
         try:
-            return await self._database.write(deliveries.claim_due, platform=platform, at=self._now(), most=free)
+            return await self._database.write(claiming.claim_due, platform=platform, at=self._now(), most=free)
         except StoreLockedError as error:
             metrics.store_retries_total.inc()
             log.warning("store_locked", problem=str(error))
             return []
 
-    async def _sleep(self, platform: str, waker: asyncio.Event) -> None:
-        due = await self._database.read(deliveries.next_due, platform, self._now())
+    async def _sleep(self, platform: str, waker: asyncio.Event, least_s: float) -> None:
+        due = await self._database.read(claiming.next_due, platform, self._now())
         wait = LOOK_EVERY if due is None else min(LOOK_EVERY, max(due - self._now(), timedelta(milliseconds=5)))
         try:
-            async with asyncio.timeout(wait.total_seconds()):
+            async with asyncio.timeout(max(wait.total_seconds(), least_s)):
                 await waker.wait()
         except TimeoutError:
             pass
@@ -103,7 +124,7 @@ class Delivering:
         spacing = self._notifiers[sending.channel.platform].spacing
         while True:
             try:
-                await self._database.write(deliveries.settle, sending, settlement, at=now, spacing_until=now + spacing)
+                await self._database.write(claiming.settle, sending, settlement, at=now, spacing_until=now + spacing)
                 break
             except StoreLockedError as error:
                 metrics.store_retries_total.inc()
@@ -122,6 +143,44 @@ class Delivering:
                 return await notifier.send(sending)
         except TimeoutError:
             return Unknown(reason=f"cut after {acts.CALL_TIMEOUT.total_seconds():g} s without an answer")
+
+
+class _Pace:
+    """At most ``per_second`` sends a second over all channels, of which a whole second's may come at once."""
+
+    def __init__(self, per_second: float | None, clock: Callable[[], float]) -> None:
+        self._per_second = per_second
+        self._clock = clock
+        self._left = per_second or 0.0
+        self._at = clock()
+
+    def room(self) -> int:
+        if self._per_second is None:
+            return acts.IN_FLIGHT_PER_PLATFORM
+        now = self._clock()
+        self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        return int(self._left)
+
+    def spend(self, n: int) -> None:
+        self._left -= n
+
+    def wait_s(self) -> float:
+        """Until there is room for one."""
+        return 0.0 if self._per_second is None else max(0.0, (1.0 - self._left) / self._per_second)
+
+
+def _needs_tending(db: Tables, now: datetime) -> bool:
+    return bool(
+        deliveries.waiting_until(db, now)
+        or directory.throttled_channels(db)
+        or deliveries.lagging(db, now - throttling.LAGGING, most=throttling.BACKLOG)
+    )
+
+
+def _tended(db: Tables, now: datetime) -> None:
+    digesting.release(db, now)
+    throttling.tell(db, now)
 
 
 def _report(sending: Sending, outcome: Outcome, settlement: acts.Settlement, now: datetime) -> None:

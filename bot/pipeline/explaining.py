@@ -97,6 +97,19 @@ def explain(
     return [Stage(stage="stored", verdict=_not_stored(what, org), figures={})], False
 
 
+def in_channel(db: Tables, what: str, org: Organisation, at: datetime, channel: str) -> tuple[list[Stage], bool]:
+    """Why one channel was told of an alert or an event, or was not."""
+    asking = reader(db, org, at)
+    alert = events.get(db, asking.view.key, what) or events.latest(db, asking.view.key, what)
+    if alert is None:
+        return [Stage(stage="stored", verdict=_not_stored(what, org), figures={})], False
+    denied = asking.denied(providers=alert.sources, category=alert.category)
+    if denied is not None:
+        return [denied], False
+    stages, shown = _in_channel(db, alert, asking, channel)
+    return [_assessed(alert), *stages], shown
+
+
 def classified(category: str, p: float, refusal: str | None, **figures: Any) -> Stage:
     """``refusal``: why it is no candidate."""
     verdict = f"yes: taken for a report of {category}" if refusal is None else f"no: {refusal}"
@@ -175,48 +188,57 @@ def _explain_post(
 def _explain_alert(
     db: Tables, alert: Alert, asking: Reader, make_detector: MakeDetector | None = None
 ) -> tuple[list[Stage], bool]:
-    org, view, at = asking.org, asking.view, asking.at
+    org = asking.org
     denied = asking.denied(providers=alert.sources, category=alert.category)
     if denied is not None:
         return [denied], False
-    stages = [
-        Stage(
-            stage="assessed",
-            verdict=f"yes: {alert.kind.value} at level {alert.level.value}",
-            figures=alert.figures
-            | {
-                "alert": alert.id,
-                "authors": alert.authors,
-                "posts": alert.posts,
-                "newsworthiness": alert.newsworthiness,
-            },
-        )
-    ]
+    stages = [_assessed(alert)]
     if make_detector is not None:
         stages.append(_event_detected(_rebuilt(db, asking, make_detector), alert, asking))
     shown = False
     for channel in (each["channel"] for each in directory.channels(db, org.org)):
-        decision = rules.decide(asking.policy, deliveries.request_for(org, channel, view.key, alert, at))
-        answer = "yes" if decision.allowed else "no"
-        stages.append(
-            Stage(
-                stage="access", verdict=f"{answer}: {decision.why}", figures={"channel": channel, "rule": decision.rule}
-            )
-        )
-        stages.append(_subscribed(db, channel, alert))
-        for found in deliveries.of_event(db, channel, alert.event):
-            reason = f": {found['reason']}" if found["reason"] else ""
-            sent = found["state"] == "sent"
-            shown = shown or (sent and found["act"] != Act.RETRACT.value)
-            stages.append(
-                Stage(
-                    stage="delivered",
-                    verdict=f"{'yes' if sent else 'no'}: {found['act']} {found['alert']} is {found['state']}{reason}",
-                    figures={"delivery": found["delivery"], "channel": channel, "attempts": found["attempts"]},
-                )
-            )
+        more, reached = _in_channel(db, alert, asking, channel)
+        stages += more
+        shown = shown or reached
     if not any(each.stage == "subscribed" for each in stages):
         stages.append(Stage(stage="subscribed", verdict=f"no: {org.name} has no channel", figures={}))
+    return stages, shown
+
+
+def _assessed(alert: Alert) -> Stage:
+    return Stage(
+        stage="assessed",
+        verdict=f"yes: {alert.kind.value} at level {alert.level.value}",
+        figures=alert.figures
+        | {
+            "alert": alert.id,
+            "authors": alert.authors,
+            "posts": alert.posts,
+            "newsworthiness": alert.newsworthiness,
+        },
+    )
+
+
+def _in_channel(db: Tables, alert: Alert, asking: Reader, channel: str) -> tuple[list[Stage], bool]:
+    asked = deliveries.request_for(asking.org, channel, asking.view.key, alert, asking.at)
+    decision = rules.decide(asking.policy, asked)
+    answer = "yes" if decision.allowed else "no"
+    stages = [
+        Stage(stage="access", verdict=f"{answer}: {decision.why}", figures={"channel": channel, "rule": decision.rule}),
+        _subscribed(db, channel, alert),
+    ]
+    shown = False
+    for found in deliveries.of_event(db, channel, alert.event):
+        reason = f": {found['reason']}" if found["reason"] else ""
+        sent = found["state"] in ("sent", "digested")
+        shown = shown or (sent and found["act"] != Act.RETRACT.value)
+        stages.append(
+            Stage(
+                stage="delivered",
+                verdict=f"{'yes' if sent else 'no'}: {found['act']} {found['alert']} is {found['state']}{reason}",
+                figures={"delivery": found["delivery"], "channel": channel, "attempts": found["attempts"]},
+            )
+        )
     return stages, shown
 
 

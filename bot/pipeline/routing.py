@@ -1,15 +1,17 @@
 """From one alert revision to deliveries: who wants it, who may have it, and which act it is in each channel."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from bot.detection import revisions
 from bot.domain import access as rules
-from bot.domain import channel as channels
+from bot.domain import quieting
 from bot.domain.access import Organisation, Policy, ProviderSet
-from bot.domain.alert import Alert, Kind
+from bot.domain.alert import Alert, Kind, Level
 from bot.domain.delivery import Act, State
-from bot.store import access, deliveries, directory
+from bot.domain.quieting import Hold
+from bot.store import access, deliveries, directory, messages
 from bot.store.database import Tables
 
 
@@ -21,7 +23,8 @@ def route(db: Tables, view: ProviderSet, alert: Alert, at: datetime) -> int:
         if rules.permitted(policy, org, at) != view:
             continue
         for channel in directory.channels(db, org.org):
-            queued += _route_to(db, org, channel["channel"], channel["lost"], view, alert, policy, at)
+            to = _Place(org=org, channel=channel["channel"], lost=channel["lost"], view=view, policy=policy, at=at)
+            queued += _route_to(db, to, alert)
     return queued
 
 
@@ -44,48 +47,91 @@ def retract_orphans(db: Tables, post: str, at: datetime) -> int:
     return queued
 
 
-def _route_to(
-    db: Tables,
-    org: Organisation,
-    channel: str,
-    lost: str | None,
-    view: ProviderSet,
-    alert: Alert,
-    policy: Policy,
-    at: datetime,
-) -> int:
-    """A message that stands is edited whatever the subscription says now; a new one is posted if it is wanted."""
-    root = _root(db, channel, view, alert)
-    if root is None:
-        if alert.kind is Kind.RETRACTION or revisions.goes_on_as(alert) is not None:
-            return 0
-        wanted = any(each.matches(alert) for each in directory.subscriptions(db, channel))
-        if not wanted:
-            return 0
-        acts = [Act.POST]
-    else:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a revision goes, and by which rules."""
+
+    org: Organisation
+    channel: str
+    lost: str | None
+    view: ProviderSet
+    policy: Policy
+    at: datetime
+
+
+def _route_to(db: Tables, to: _Place, alert: Alert) -> int:
+    """A message that stands is edited whatever the subscription says now; one that waits to be told tells of this
+    revision; what a digest has told goes on in its thread, until it is louder. A new one is posted if it is wanted."""
+    root = _root(db, to.channel, to.view, alert)
+    if root is not None and deliveries.waits(root):
+        return _renew(db, to, alert, root)
+    if root is not None:
         deliveries.supersede_edits(db, root["delivery"])
-        acts = [Act.EDIT, Act.REPLY]
-    decision = rules.decide(policy, deliveries.request_for(org, channel, view.key, alert, at))
-    state, reason = State.QUEUED, ""
-    if not decision.allowed:
-        state, reason = State.WITHHELD, f"{decision.rule}: {decision.why}"
-    elif lost is not None:
-        state, reason = State.HELD, deliveries.LOST + lost
-    for act in acts:
-        deliveries.queue(
-            db,
-            org=org.org,
-            channel=str(channels.parse(channel)),
-            act=act,
-            at=at,
-            view=view.key,
-            alert=alert,
-            root=root["delivery"] if root else None,
-            state=state,
-            reason=reason,
-        )
-    return len(acts) if state is State.QUEUED else 0
+        edited = _queue(db, to, alert, Act.EDIT, root=root["delivery"])
+        return edited + _queue(db, to, alert, Act.REPLY, root=root["delivery"])
+    told = deliveries.digest_telling_of(db, to.channel, alert.event)
+    if told is not None and not _is_louder(db, told, alert):
+        return _queue(db, to, alert, Act.REPLY, root=told["digest"])
+    if alert.kind is Kind.RETRACTION or revisions.goes_on_as(alert) is not None:
+        return 0
+    if not any(each.matches(alert) for each in directory.subscriptions(db, to.channel)):
+        return 0
+    return _queue(db, to, alert, Act.POST)
+
+
+def _renew(db: Tables, to: _Place, alert: Alert, root: dict[str, Any]) -> int:
+    """The event's message has not been told yet."""
+    if alert.kind is Kind.RETRACTION or revisions.goes_on_as(alert) is not None:
+        deliveries.supersede(db, root["delivery"], "the event was over before it was told")
+        return 0
+    denied = _denied(to, alert)
+    deliveries.renew(db, root["delivery"], to.view.key, alert)
+    if denied is not None:
+        deliveries.withhold(db, root["delivery"], denied, to.policy.version)
+        return 0
+    settings = directory.quieting(db, to.channel)
+    if quieting.hold_post(settings, alert, to.at, posted_today=0) is None and alert.level is Level.FLASH:
+        deliveries.release(db, root["delivery"], to.at)
+        return 1
+    return 0
+
+
+def _queue(db: Tables, to: _Place, alert: Alert, act: Act, root: str | None = None) -> int:
+    """Queue, hold or withhold one act, with the reason. Returns how many are due."""
+    denied, hold = _denied(to, alert), None
+    if denied is not None:
+        state, reason = State.WITHHELD, denied
+    elif to.lost is not None:
+        state, reason = State.HELD, deliveries.LOST + to.lost
+    elif act is Act.REPLY and (muted := messages.muted(db, str(root))) is not None and muted.silences(alert, to.at):
+        state, reason = State.SUPERSEDED, f"the event is muted by {muted.by}"
+    else:
+        hold = _hold(db, to, alert, act)
+        state, reason = (State.QUEUED, "") if hold is None else (State.HELD, hold.why)
+    deliveries.queue(
+        db, org=to.org.org, channel=to.channel, act=act, at=to.at, view=to.view.key, alert=alert, root=root,
+        state=state, reason=reason, due_at=None if hold is None else hold.until,
+    )  # fmt: skip
+    return int(state is State.QUEUED)
+
+
+def _denied(to: _Place, alert: Alert) -> str | None:
+    decision = rules.decide(to.policy, deliveries.request_for(to.org, to.channel, to.view.key, alert, to.at))
+    return None if decision.allowed else f"{decision.rule}: {decision.why}"
+
+
+def _hold(db: Tables, to: _Place, alert: Alert, act: Act) -> Hold | None:
+    """An edit calls for nobody's attention, so it never waits."""
+    settings = directory.quieting(db, to.channel)
+    if act is Act.POST:
+        posted = deliveries.posted_since(db, to.channel, quieting.day_start(settings, to.at))
+        return quieting.hold_post(settings, alert, to.at, posted)
+    return quieting.hold_reply(settings, alert, to.at) if act is Act.REPLY else None
+
+
+def _is_louder(db: Tables, told: dict[str, Any], alert: Alert) -> bool:
+    before = deliveries.alert_of(db, told)
+    return before is not None and alert.level.rank > before.level.rank
 
 
 def _root(db: Tables, channel: str, view: ProviderSet, alert: Alert) -> dict[str, Any] | None:

@@ -1,7 +1,4 @@
-"""The outbox: rows are queued with their alert, claimed one per channel, and settled by what the platform answered.
-
-``claim_due`` asks ``access.decide`` for every row in the transaction that claims it.
-"""
+"""The outbox's rows: how they are queued with their alert, held, withheld, and what they say about channels."""
 
 import secrets
 from collections.abc import Iterable, Mapping
@@ -12,18 +9,19 @@ from sqlite_utils import Database
 
 from bot.domain import access as rules
 from bot.domain import channel as channels
-from bot.domain import delivery as acts
 from bot.domain import times
 from bot.domain.access import Capability, Decision, Policy, ProviderSet
 from bot.domain.alert import Alert
-from bot.domain.delivery import Act, Message, Scope, Sending, Settlement, State
-from bot.store import access, directory, events, posts
+from bot.domain.delivery import Act, State
+from bot.domain.quieting import Hold
+from bot.store import directory, events
 from bot.store.database import row, rows
 
 OPEN = (State.QUEUED, State.HELD, State.UNKNOWN)
 SHOWING = (Act.POST, Act.EDIT, Act.REPLY, Act.DIGEST)  # what shows alerts, and so asks ``decide``
 REMOVED = "the channel was removed"
 LOST = "lost: "  # how the reason of a row begins that is held because its channel is out of reach
+SOON, RETRACTING = 2, 4  # priorities beside those of levels, which are 1 to 3
 
 
 def queue(
@@ -39,13 +37,26 @@ def queue(
     text: str = "",
     state: State = State.QUEUED,
     reason: str = "",
+    due_at: datetime | None = None,
+    priority: int | None = None,
 ) -> str:
-    """Add one row; returns its delivery id (25 characters at most, Discord's limit for a nonce)."""
+    """Add one row; returns its delivery id (25 characters at most, Discord's limit for a nonce).
+
+    ``priority``: by default the level's. What waits of the same message (``root``) must go before this and so rises to
+    its priority.
+    """
     delivery = f"d{secrets.token_hex(11)}"
     stamp = times.to_text(at)
+    urgency = _priority(act, alert) if priority is None else priority
+    if root is not None:
+        db.execute(
+            "UPDATE deliveries SET priority = max(priority, ?) WHERE (delivery = ? OR root = ?) "
+            "AND state IN ('queued', 'held', 'sending', 'unknown')",
+            [urgency, root, root],
+        )
     db.execute(
         "INSERT INTO deliveries (delivery, org, channel, platform, act, view, alert, event, root, text, state, reason, "
-        "created_at, due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "created_at, due_at, priority) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             delivery,
             org,
@@ -60,10 +71,15 @@ def queue(
             state.value,
             reason,
             stamp,
-            stamp,
+            stamp if due_at is None else times.to_text(due_at),
+            urgency,
         ],
     )
     return delivery
+
+
+def get(db: Database, delivery: str) -> dict[str, Any] | None:
+    return row(db, "SELECT * FROM deliveries WHERE delivery = ?", [delivery])
 
 
 def root_of(db: Database, channel: str, view: str, event: str) -> dict[str, Any] | None:
@@ -94,68 +110,129 @@ def supersede_edits(db: Database, root: str) -> None:
     )
 
 
-def recover(db: Database, at: datetime) -> int:
-    """At the start of the one service: what was being sent when the last one ended may or may not have arrived."""
-    stamp = times.to_text(at)
-    return db.execute(
-        "UPDATE deliveries SET state = 'unknown', reason = 'the service stopped while it was being sent', due_at = ? "
-        "WHERE state = 'sending'",
-        [stamp],
-    ).rowcount
+def waits(found: Mapping[str, Any]) -> bool:
+    """Is this row held because its channel has asked for that?"""
+    return found["state"] == State.HELD.value and not found["reason"].startswith(LOST)
 
 
-def claim_due(db: Database, *, platform: str, at: datetime, most: int) -> list[Sending]:
-    """Claim up to ``most`` due rows of a platform, the oldest of each channel, never a second one in a channel.
-
-    Rows to which ``decide`` says no become ``withheld`` here and the channel's next row gets its turn.
-    """
-    running = row(db, "SELECT count(*) AS n FROM deliveries WHERE platform = ? AND state = 'sending'", [platform])
-    room = min(most, acts.IN_FLIGHT_PER_PLATFORM - (running["n"] if running else 0))
-    policy: Policy | None = None
-    claimed: list[Sending] = []
-    for channel in _free_channels(db, platform, at):
-        if len(claimed) >= room:
-            break
-        policy = policy or access.policy(db)
-        sending = _claim_in(db, channel, policy, at)
-        if sending is not None:
-            claimed.append(sending)
-    return claimed
-
-
-def next_due(db: Database, platform: str, at: datetime) -> datetime | None:
-    """When the next channel's turn may come, for the worker to sleep until; None: none without a settlement."""
-    now = times.to_text(at)
-    turns = [max(head["due_at"], _paused_until(db, head["channel"], now) or "") for head in _heads(db, platform)]
-    return times.from_text(min(turns)) if turns else None
-
-
-def settle(db: Database, sending: Sending, settlement: Settlement, *, at: datetime, spacing_until: datetime) -> None:
-    """Write what became of a claimed row, pause lanes, and mark what is lost."""
+def hold(db: Database, delivery: str, held: Hold) -> None:
+    """Queued or held: until then."""
     db.execute(
-        "UPDATE deliveries SET state = ?, reason = ?, platform_id = coalesce(?, platform_id), "
-        "due_at = coalesce(?, due_at), sent_at = ? WHERE delivery = ? AND state = 'sending'",
-        [
-            settlement.state.value,
-            (LOST if settlement.lose else "") + settlement.reason,
-            settlement.platform_id,
-            settlement.due_at and times.to_text(settlement.due_at),
-            times.to_text(at) if settlement.state is State.SENT else None,
-            sending.delivery,
-        ],
+        "UPDATE deliveries SET state = 'held', reason = ?, due_at = ?, digest = NULL WHERE delivery = ?",
+        [held.why, times.to_text(held.until), delivery],
     )
-    if spacing_until > at:
-        _pause(db, str(sending.channel), spacing_until, "spacing")
-    if settlement.pause is not None and settlement.pause_until is not None:
-        _pause(db, _lane(sending, settlement.pause), settlement.pause_until, settlement.reason)
-    if settlement.lose is not None:
-        for target in _lost_targets(db, sending, settlement.lose):
-            lose(db, target, settlement.reason)
-    elif (lost := directory.lost(db, str(sending.channel))) is not None:
-        db.execute(
-            "UPDATE deliveries SET state = 'held', reason = ? WHERE delivery = ? AND state IN ('queued', 'unknown')",
-            [LOST + lost, sending.delivery],
-        )
+
+
+def release(db: Database, delivery: str, at: datetime) -> None:
+    """Held: due now."""
+    db.execute(
+        "UPDATE deliveries SET state = CASE WHEN attempts > 0 THEN 'unknown' ELSE 'queued' END, reason = '', "
+        "due_at = ?, digest = NULL WHERE delivery = ? AND state = 'held'",
+        [times.to_text(at), delivery],
+    )
+
+
+def supersede(db: Database, delivery: str, reason: str) -> None:
+    db.execute("UPDATE deliveries SET state = 'superseded', reason = ? WHERE delivery = ?", [reason, delivery])
+
+
+def renew(db: Database, delivery: str, view: str, alert: Alert) -> None:
+    """A message that has not been sent yet will tell of this revision."""
+    db.execute(
+        "UPDATE deliveries SET view = ?, alert = ?, event = ?, priority = max(priority, ?) WHERE delivery = ?",
+        [view, alert.id, alert.event, _priority(Act.POST, alert), delivery],
+    )
+
+
+def waiting(db: Database, channel: str) -> list[dict[str, Any]]:
+    """What is held in a channel because it has asked for that, oldest first."""
+    return rows(
+        db,
+        "SELECT * FROM deliveries WHERE channel = ? AND state = 'held' AND reason NOT LIKE 'lost: %' ORDER BY seq",
+        [channel],
+    )
+
+
+def waiting_until(db: Database, at: datetime) -> list[dict[str, Any]]:
+    """What is held, not yet gathered into a digest, and need not be held any longer, by channel, oldest first."""
+    return rows(
+        db,
+        "SELECT * FROM deliveries WHERE state = 'held' AND reason NOT LIKE 'lost: %' AND digest IS NULL "
+        "AND due_at <= ? ORDER BY channel, seq",
+        [times.to_text(at)],
+    )
+
+
+def queued_posts(db: Database, channel: str) -> list[dict[str, Any]]:
+    """Messages about new events that have never been tried, oldest first."""
+    return rows(
+        db,
+        "SELECT * FROM deliveries WHERE channel = ? AND act = 'post' AND state = 'queued' AND attempts = 0 "
+        "ORDER BY seq",
+        [channel],
+    )
+
+
+def posted_since(db: Database, channel: str, since: datetime) -> int:
+    """How many messages about new events a channel has had, or is about to have, that were not held back."""
+    found = row(
+        db,
+        "SELECT count(*) AS n FROM deliveries WHERE channel = ? AND act = 'post' AND created_at >= ? "
+        "AND state IN ('queued', 'sending', 'unknown', 'sent')",
+        [channel, times.to_text(since)],
+    )
+    return found["n"] if found else 0
+
+
+def lagging(db: Database, since: datetime, *, most: int) -> dict[str, int]:
+    """Channels in which more than ``most`` messages are due, the oldest since before that time → how many."""
+    found = rows(
+        db,
+        "SELECT channel, count(*) AS n FROM deliveries WHERE act IN ('post', 'edit', 'reply') "
+        "AND state IN ('queued', 'sending', 'unknown') GROUP BY channel "
+        "HAVING count(*) > ? AND min(created_at) < ?",
+        [most, times.to_text(since)],
+    )
+    return {each["channel"]: each["n"] for each in found}
+
+
+def has_backlog(db: Database, channel: str) -> bool:
+    """Is more than one message due?"""
+    found = row(
+        db, "SELECT count(*) AS n FROM deliveries WHERE channel = ? AND state IN ('queued', 'unknown')", [channel]
+    )
+    return bool(found and found["n"] > 1)
+
+
+def gather(db: Database, digest: str, items: Iterable[str]) -> None:
+    """These held rows are told of in that digest."""
+    for delivery in items:
+        db.execute("UPDATE deliveries SET digest = ? WHERE delivery = ?", [digest, delivery])
+
+
+def digest_telling_of(db: Database, channel: str, event: str) -> dict[str, Any] | None:
+    """The newest item of a digest, standing or on its way, that tells of this event: the item's row."""
+    return row(
+        db,
+        """
+        SELECT item.* FROM deliveries AS item JOIN deliveries AS digest ON digest.delivery = item.digest
+        WHERE item.channel = ? AND item.event = ? AND item.state = 'digested'
+            AND digest.state IN ('queued', 'sending', 'unknown', 'sent') AND NOT EXISTS
+            (SELECT 1 FROM deliveries AS gone WHERE gone.root = digest.delivery AND gone.act = 'retract')
+        ORDER BY item.seq DESC LIMIT 1
+        """,
+        [channel, event],
+    )
+
+
+def told(db: Database, channel: str, since: datetime) -> list[dict[str, Any]]:
+    """Rows of what a channel was told about, each event once, the newest first: sent messages and digests' items."""
+    return rows(
+        db,
+        "SELECT *, max(seq) FROM deliveries WHERE channel = ? AND created_at >= ? AND act IN ('post', 'edit') "
+        "AND state IN ('sent', 'digested') GROUP BY event ORDER BY max(seq) DESC",
+        [channel, times.to_text(since)],
+    )
 
 
 def lose(db: Database, target: str, reason: str) -> int:
@@ -192,7 +269,9 @@ def withhold_denied(
     """Turn what is open and no longer allowed into ``withheld``; list what is being sent."""
     withheld, in_flight = 0, []
     for found in open_rows(db, (org.org for org in orgs)):
-        if found["view"] is None:
+        if found["act"] == Act.DIGEST and found["state"] == State.SENDING.value:
+            if not all(decide_row(db, item, policy, at).allowed for item in items_shown(db, found)):
+                in_flight.append(found["delivery"])
             continue
         decision = decide_row(db, found, policy, at)
         if decision.allowed:
@@ -220,14 +299,15 @@ def open_rows(db: Database, orgs: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def standing_posts(db: Database, orgs: Iterable[str]) -> list[dict[str, Any]]:
-    """Messages about events that stand in channels of these organisations and are not being retracted."""
+    """Messages about events, and digests, that stand in channels of these organisations and are not being retracted."""
     return [
         found
         for org in orgs
         for found in rows(
             db,
-            "SELECT * FROM deliveries AS post WHERE org = ? AND act = 'post' AND state = 'sent' AND NOT EXISTS "
-            "(SELECT 1 FROM deliveries AS gone WHERE gone.root = post.delivery AND gone.act = 'retract') ORDER BY seq",
+            "SELECT * FROM deliveries AS post WHERE org = ? AND act IN ('post', 'digest') AND state = 'sent' AND "
+            "NOT EXISTS (SELECT 1 FROM deliveries AS gone WHERE gone.root = post.delivery AND gone.act = 'retract') "
+            "ORDER BY seq",
             [org],
         )
     ]
@@ -283,7 +363,10 @@ def alert_of(db: Database, found: Mapping[str, Any]) -> Alert | None:
 
 
 def shown_by(db: Database, root: Mapping[str, Any]) -> list[Alert]:
-    """The revisions that an event's message has shown, or is being made to show, the first one first."""
+    """The revisions that an event's message or a digest has shown, or is being made to show, the first one first."""
+    if root["act"] == Act.DIGEST:
+        items = (alert_of(db, item) for item in items_shown(db, root))
+        return [alert for alert in items if alert is not None]
     found = rows(
         db,
         "SELECT DISTINCT view, alert FROM deliveries WHERE (delivery = ? OR root = ?) AND act IN ('post', 'edit') "
@@ -291,6 +374,11 @@ def shown_by(db: Database, root: Mapping[str, Any]) -> list[Alert]:
         [root["delivery"], root["delivery"]],
     )
     return [alert for each in found if (alert := events.get(db, each["view"], each["alert"])) is not None]
+
+
+def items_shown(db: Database, digest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows that a digest tells of, by any attempt to send it."""
+    return rows(db, "SELECT * FROM deliveries WHERE digest = ? AND attempts > 0 ORDER BY seq", [digest["delivery"]])
 
 
 def standing_in(db: Database, root: Mapping[str, Any]) -> list[Alert]:
@@ -305,6 +393,15 @@ def standing_in(db: Database, root: Mapping[str, Any]) -> list[Alert]:
     arrived = next((n for n, each in enumerate(found) if each["state"] == State.SENT.value), len(found))
     possible = (events.get(db, each["view"], each["alert"]) for each in reversed(found[: arrived + 1]))
     return [alert for alert in possible if alert is not None]
+
+
+def view_of(db: Database, root: str, alert: str) -> str | None:
+    """In which View a message has shown this revision."""
+    found = row(
+        db, "SELECT view FROM deliveries WHERE (delivery = ? OR root = ?) AND alert = ? ORDER BY seq DESC LIMIT 1",
+        [root, root, alert],
+    )  # fmt: skip
+    return found["view"] if found else None
 
 
 def will_drop(db: Database, root: Mapping[str, Any], post: str) -> bool:
@@ -367,148 +464,7 @@ def _telling_of(db: Database, channel: str, view: str, event: str) -> dict[str, 
     )
 
 
-def _free_channels(db: Database, platform: str, at: datetime) -> list[str]:
-    """Channels with a due row at the head, nothing in flight and no paused lane; the longest-waiting first."""
-    now = times.to_text(at)
-    return [
-        head["channel"]
-        for head in _heads(db, platform)
-        if head["due_at"] <= now and _paused_until(db, head["channel"], now) is None
-    ]
-
-
-def _heads(db: Database, platform: str) -> list[dict[str, Any]]:
-    """The first open row of each channel that has nothing in flight: ``channel``, ``head`` (its seq), ``due_at``."""
-    return rows(
-        db,
-        """
-        SELECT channel, min(seq) AS head, due_at FROM deliveries
-        WHERE platform = :platform AND state IN ('queued', 'unknown') AND channel NOT IN
-            (SELECT channel FROM deliveries WHERE platform = :platform AND state = 'sending')
-        GROUP BY channel ORDER BY head
-        """,
-        {"platform": platform},
-    )
-
-
-def _paused_until(db: Database, channel: str, now: str) -> str | None:
-    parsed = channels.parse(channel)
-    found = row(
-        db,
-        "SELECT max(paused_until) AS until FROM lanes WHERE lane IN (?, ?, ?) AND paused_until > ?",
-        [channel, parsed.workspace, parsed.platform, now],
-    )
-    return found["until"] if found else None
-
-
-def _claim_in(db: Database, channel: str, policy: Policy, at: datetime) -> Sending | None:
-    """The channel's first row that may go, claimed; rows that may not are settled on the way."""
-    now, known = times.to_text(at), directory.has_channel(db, channel)
-    waiting = rows(
-        db, "SELECT * FROM deliveries WHERE channel = ? AND state IN ('queued', 'unknown') ORDER BY seq", [channel]
-    )
-    for found in waiting:
-        if found["due_at"] > now:
-            return None
-        act = Act(found["act"])
-        if not known and act is not Act.RETRACT:
-            withhold(db, found["delivery"], REMOVED, policy.version)
-            continue
-        root = row(db, "SELECT * FROM deliveries WHERE delivery = ?", [found["root"]]) if found["root"] else None
-        if act in (Act.EDIT, Act.REPLY, Act.RETRACT) and (root is None or root["state"] != State.SENT.value):
-            if root is not None and root["state"] in (*OPEN, State.SENDING.value):
-                return None
-            _moot(db, found, root)
-            continue
-        if act in (Act.POST, Act.REPLY) and at - times.from_text(found["created_at"]) > acts.GIVE_UP_AFTER:
-            db.execute(
-                "UPDATE deliveries SET state = 'failed', reason = 'no news any more: queued more than a day ago' "
-                "WHERE delivery = ?",
-                [found["delivery"]],
-            )
-            continue
-        decision = Decision(allowed=True, rule="shows nothing", why="")
-        message = Message(text=found["text"])
-        if act in SHOWING:
-            decision = decide_row(db, found, policy, at)
-            if not decision.allowed:
-                withhold(db, found["delivery"], f"{decision.rule}: {decision.why}", policy.version)
-                continue
-            message = _message(db, found, policy, at) if found["alert"] else message
-        return _claimed(db, found, act, message, root, decision, policy.version, at)
-    return None
-
-
-def _claimed(
-    db: Database,
-    found: dict[str, Any],
-    act: Act,
-    message: Message,
-    root: dict[str, Any] | None,
-    decision: Decision,
-    policy_version: int,
-    at: datetime,
-) -> Sending:
-    db.execute(
-        "UPDATE deliveries SET state = 'sending', reason = '', attempts = attempts + 1, claimed_at = ?, "
-        "policy_version = ?, provenance = ? WHERE delivery = ?",
-        [times.to_text(at), policy_version, decision.rule, found["delivery"]],
-    )
-    late = found["claimed_at"] is not None and at - times.from_text(found["claimed_at"]) > acts.VERIFY_AFTER
-    return Sending(
-        delivery=found["delivery"],
-        root=found["root"] or found["delivery"],
-        channel=channels.parse(found["channel"]),
-        act=act,
-        message=message,
-        target_id=root["platform_id"] if root else None,
-        attempt=found["attempts"] + 1,
-        uncertain=found["state"] == State.UNKNOWN.value or late,
-        created_at=times.from_text(found["created_at"]),
-    )
-
-
-def _message(db: Database, found: dict[str, Any], policy: Policy, at: datetime) -> Message:
-    alert = alert_of(db, found)
-    if alert is None:
-        raise ValueError(f"delivery {found['delivery']} names an alert that is not stored")
-    org = directory.organisation(db, found["org"])
-    asked = request_for(org, found["channel"], found["view"], alert, at, Capability.EVIDENCE)
-    seen = rules.decide(policy, asked).allowed
-    return Message(alert=alert, quotes=posts.quotes(db, alert.quotes) if seen else (), change=alert.change)
-
-
-def _moot(db: Database, found: dict[str, Any], root: dict[str, Any] | None) -> None:
-    """The message that this row would change never came to stand: nothing to edit, answer or retract."""
-    state = root["state"] if root else "missing"
-    db.execute(
-        "UPDATE deliveries SET state = 'superseded', reason = ? WHERE delivery = ?",
-        [f"the message that it belongs to is {state}", found["delivery"]],
-    )
-
-
-def _pause(db: Database, lane: str, until: datetime, reason: str) -> None:
-    db.execute(
-        "INSERT INTO lanes VALUES (?, ?, ?) ON CONFLICT (lane) DO UPDATE SET paused_until = excluded.paused_until, "
-        "reason = excluded.reason WHERE excluded.paused_until > paused_until",
-        [lane, times.to_text(until), reason],
-    )
-
-
-def _lane(sending: Sending, scope: Scope) -> str:
-    match scope:
-        case Scope.MESSAGE | Scope.CHANNEL:
-            return str(sending.channel)
-        case Scope.WORKSPACE:
-            return sending.channel.workspace
-        case Scope.PLATFORM:
-            return sending.channel.platform
-
-
-def _lost_targets(db: Database, sending: Sending, scope: Scope) -> list[str]:
-    if scope is Scope.PLATFORM:
-        return [
-            found["workspace"]
-            for found in rows(db, "SELECT workspace FROM workspaces WHERE platform = ?", [sending.channel.platform])
-        ]
-    return [_lane(sending, scope)]
+def _priority(act: Act, alert: Alert | None) -> int:
+    if act is Act.RETRACT:
+        return RETRACTING
+    return 0 if alert is None else 1 + alert.level.rank

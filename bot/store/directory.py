@@ -7,8 +7,10 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot.domain import errors, subscription, times
+from bot.domain import quieting as rules
 from bot.domain.access import Organisation, OrganisationState
 from bot.domain.channel import Channel
+from bot.domain.quieting import Quieting
 from bot.domain.subscription import Subscription
 from bot.store.database import row, rows
 
@@ -54,11 +56,13 @@ def bind_channel(db: Database, org: Organisation, channel: Channel, at: datetime
         )
     stamp = times.to_text(at)
     db.execute(
-        "INSERT INTO workspaces VALUES (?, ?, ?, NULL, ?) ON CONFLICT (workspace) DO UPDATE SET lost = NULL",
+        "INSERT INTO workspaces (workspace, org, platform, created_at) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (workspace) DO UPDATE SET lost = NULL",
         [channel.workspace, org.org, channel.platform, stamp],
     )
     db.execute(
-        "INSERT INTO channels VALUES (?, ?, ?, NULL, ?) ON CONFLICT (channel) DO UPDATE SET lost = NULL",
+        "INSERT INTO channels (channel, workspace, platform, created_at) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (channel) DO UPDATE SET lost = NULL",
         [str(channel), channel.workspace, channel.platform, stamp],
     )
 
@@ -120,6 +124,50 @@ def restore(db: Database, target: str) -> bool:
         [target],
     )
     return changed.rowcount > 0
+
+
+def bind_workspace(db: Database, org: Organisation, workspace: str, platform: str, at: datetime) -> None:
+    """Raises UsageError if it is another organisation's."""
+    owner = organisation_of(db, workspace)
+    if owner is not None and owner.org != org.org:
+        raise errors.UsageError(f"workspace {workspace} belongs to another organisation; a workspace has one")
+    db.execute(
+        "INSERT OR IGNORE INTO workspaces (workspace, org, platform, created_at) VALUES (?, ?, ?, ?)",
+        [workspace, org.org, platform, times.to_text(at)],
+    )
+
+
+def editors(db: Database, workspace: str) -> str:
+    """Who may change what a workspace gets: ``admins`` or ``members``."""
+    found = row(db, "SELECT editors FROM workspaces WHERE workspace = ?", [workspace])
+    return found["editors"] if found else "admins"
+
+
+def set_editors(db: Database, workspace: str, editors: str) -> None:
+    db.execute("UPDATE workspaces SET editors = ? WHERE workspace = ?", [editors, workspace])
+
+
+def quieting(db: Database, channel: str) -> Quieting:
+    """What a channel has set; of an unknown one, nothing."""
+    found = row(db, "SELECT quieting FROM channels WHERE channel = ?", [channel])
+    return rules.from_spec(json.loads(found["quieting"])) if found else Quieting()
+
+
+def set_quieting(db: Database, channel: str, settings: Quieting) -> None:
+    db.execute("UPDATE channels SET quieting = ? WHERE channel = ?", [json.dumps(rules.to_spec(settings)), channel])
+
+
+def throttled(db: Database, channel: str) -> bool:
+    """Does the channel know that its messages lag behind?"""
+    return row(db, "SELECT 1 FROM channels WHERE channel = ? AND throttled IS NOT NULL", [channel]) is not None
+
+
+def throttled_channels(db: Database) -> list[str]:
+    return [each["channel"] for each in rows(db, "SELECT channel FROM channels WHERE throttled IS NOT NULL")]
+
+
+def set_throttled(db: Database, channel: str, since: datetime | None) -> None:
+    db.execute("UPDATE channels SET throttled = ? WHERE channel = ?", [since and times.to_text(since), channel])
 
 
 def add_subscription(db: Database, wanted: Subscription, *, at: datetime, author: str) -> None:

@@ -159,7 +159,7 @@ def m003_readers(db: sqlite_utils.Database) -> None:
         CREATE INDEX deliveries_digest ON deliveries (digest) WHERE digest IS NOT NULL;
         CREATE INDEX deliveries_root ON deliveries (root) WHERE root IS NOT NULL;
 
-        ALTER TABLE workspaces ADD COLUMN editors TEXT NOT NULL DEFAULT 'admins';  -- who may change things: or 'members'
+        ALTER TABLE workspaces ADD COLUMN editors TEXT NOT NULL DEFAULT 'admins';  -- who may change it: or 'members'
         ALTER TABLE channels ADD COLUMN quieting TEXT NOT NULL DEFAULT '{}';       -- JSON: quieting.to_spec
         ALTER TABLE channels ADD COLUMN throttled TEXT;                            -- since when it knows that it lags
 

@@ -11,7 +11,7 @@ from bot.domain.delivery import Act, Missing, RateLimited, Rejected, Scope, Sent
 from bot.domain.post import Deletion
 from bot.pipeline import recording
 from bot.pipeline.delivering import Delivering
-from bot.store import deliveries, directory, events
+from bot.store import claiming, deliveries, directory, events
 from tests.factories import make_alert, make_subscription
 from tests.worlds import OPERATOR, World, make_update
 
@@ -135,7 +135,7 @@ def test_next_due_looks_through_pauses_and_past_busy_channels(world):
     world.channel(C1)
     world.record(alert(1))
     world.record(alert(2))
-    due = lambda: world.write(deliveries.next_due, "slack", world.now)  # noqa: E731
+    due = lambda: world.write(claiming.next_due, "slack", world.now)  # noqa: E731
     assert due() == world.now
     (first,) = world.claim()
     assert due() is None
@@ -164,7 +164,7 @@ def test_unavailable_backs_off(world):
     for _ in range(4):
         world.settle(world.claim()[0], Unavailable(reason="503"))
         start = world.now
-        while not world.write(deliveries.next_due, "slack", world.now) <= world.now:
+        while not world.write(claiming.next_due, "slack", world.now) <= world.now:
             world.wait(seconds=1)
         waits.append((world.now - start).total_seconds())
     assert waits == [1, 2, 4, 8]
@@ -198,11 +198,11 @@ def test_after_a_crash_what_was_being_sent_is_unknown(world):
     world.record(alert())
     (first,) = world.claim()
     world.reopen()
-    assert world.write(deliveries.recover, world.now) == 1
+    assert world.write(claiming.recover, world.now) == 1
     (again,) = world.claim()
     assert (again.delivery, again.uncertain, again.attempt) == (first.delivery, True, 2)
-    assert world.write(deliveries.recover, world.now) == 1
-    assert world.write(deliveries.recover, world.now) == 0
+    assert world.write(claiming.recover, world.now) == 1
+    assert world.write(claiming.recover, world.now) == 0
 
 
 async def test_worker_looks_before_it_sends_again(world):
@@ -228,7 +228,7 @@ async def test_worker_looks_before_it_sends_again(world):
     remote = Remote()
     worker = Delivering(world.database, {"slack": remote}, now=lambda: world.now)
     for _ in range(2):
-        claimed = await world.database.write(deliveries.claim_due, platform="slack", at=world.now, most=16)
+        claimed = await world.database.write(claiming.claim_due, platform="slack", at=world.now, most=16)
         await worker._deliver(claimed[0])
         world.wait(seconds=5)
     assert remote.asked == ["find", "send", "find"]

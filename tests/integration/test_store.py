@@ -14,7 +14,7 @@ from bot import admin
 from bot.domain import audit as chain
 from bot.domain.errors import StoreError
 from bot.domain.post import Deletion
-from bot.store import access, audit, deliveries, directory, posts
+from bot.store import access, audit, claiming, deliveries, directory, posts
 from bot.store.database import Database, ServiceLock, StoreLockedError
 from tests.factories import NOW, make_alert, make_organisation
 from tests.worlds import OPERATOR, World
@@ -43,7 +43,7 @@ def test_opening_twice_migrates_once(path):
     for _ in range(2):
         with Database.open(path) as database:
             applied = database._in_transaction(lambda db: list(db.query("SELECT name FROM _sqlite_migrations")))
-            assert [step["name"] for step in applied] == ["m001_first", "m002_memories"]
+            assert [step["name"] for step in applied] == ["m001_first", "m002_memories", "m003_readers"]
 
 
 def test_store_of_a_newer_version_is_refused_and_left_alone(path):
@@ -190,9 +190,9 @@ def test_clock_read_before_a_revocation_of_another_process_does_not_claim_after_
     early = world.now
     world.wait(seconds=2)
     world.revoke(provider="bluesky", org="Acme", from_at=world.now)
-    assert world.write(deliveries.claim_due, platform="slack", at=early, most=16) == []
+    assert world.write(claiming.claim_due, platform="slack", at=early, most=16) == []
     world.record(make_alert(event="00000000000000e2"), view=access.ProviderSet.parse("*"))
-    assert world.write(deliveries.claim_due, platform="slack", at=early, most=16) == []
+    assert world.write(claiming.claim_due, platform="slack", at=early, most=16) == []
 
 
 # ---- what the file and the disk do

@@ -34,7 +34,7 @@ from bot.domain.delivery import (
 )
 from bot.domain.post import Deletion
 from bot.pipeline.delivering import Delivering
-from bot.store import deliveries
+from bot.store import claiming, deliveries
 from tests import factories
 from tests.worlds import OPERATOR, World
 
@@ -310,7 +310,7 @@ class AccessMachine(RuleBasedStateMachine):
         self._check_arrivals()
         self.flying.clear()
         self.world.reopen()
-        self.world.write(deliveries.recover, self.world.now)
+        self.world.write(claiming.recover, self.world.now)
 
     # ---- what always holds
 

@@ -3,7 +3,7 @@ import shlex
 import pytest
 
 from bot import admin
-from bot.commands import Commands
+from bot.desk import FrontDesk
 from bot.domain import channel as channels
 from bot.domain.subscription import PlaceFilter
 from bot.platforms.base import Invocation
@@ -14,6 +14,10 @@ from tests.worlds import World
 CHANNEL = "slack:T0123/C0456"
 ADA, BOB = "slack:T0123/U0456", "slack:T0123/U9"
 CORK = PlaceFilter(name="Cork", country="IE", lat=51.9, lon=-8.47, radius_km=10)
+COMMANDS = (
+    "join", "subscribe", "change", "unsubscribe", "subscriptions", "status", "test", "mute", "quiet", "digest",
+    "budget", "editors", "why", "recent", "help",
+)  # fmt: skip
 PLACES = {"cork": CORK, "ireland": PlaceFilter(name="Ireland", country="IE")}
 
 
@@ -27,10 +31,11 @@ def world(tmp_path):
 @pytest.fixture
 def desk(world):
     changes = []
-    desk = Commands(
+    desk = FrontDesk(
         world.database,
         operator_named={ADA: "Ada"}.get,
         locate=lambda text: PLACES.get(text.casefold()),
+        suggest=lambda text: [place.name for place in PLACES.values() if place.name.casefold().startswith(text)],
         now=lambda: world.now,
         on_change=lambda: changes.append(1),
     )
@@ -63,7 +68,9 @@ async def ask(desk, text, *, command="tocsin-admin", actor=ADA, channel=CHANNEL,
 async def test_workspace_admin_subscribes_and_sees_it(desk, world, acme):
     text = 'subscribe --place Cork --place "Ireland" --radius 30 --category fire --level urgent --keyword "oil tank"'
     told = await ask(desk, text, command="tocsin", actor=BOB, workspace_admin=True)
-    assert told.startswith(f"subscribed {CHANNEL}: Cork, Ireland · fire · level urgent and above · keywords oil tank")
+    assert told.startswith(
+        f"subscribed {CHANNEL}: Cork ± 30 km, Ireland · fire · level urgent and above · keywords oil tank"
+    )
     (made,) = world.write(directory.subscriptions, CHANNEL)
     assert [place.radius_km for place in made.places] == [30, 50]
     assert desk.changes == [1]
@@ -101,7 +108,8 @@ async def test_operator_may_subscribe_anywhere(desk, world, acme):
         ("subscribe anywhere", "unexpected extra argument"),
         ("unsubscribe", "does not have any subscription"),
         ("unsubscribe s1 s2", "unexpected extra argument"),
-        ("subscribed", "/tocsin subscribed does not exist; /tocsin subscribe — "),
+        ("subscribed", "/tocsin subscribed does not exist; did you mean `subscribe`?"),
+        ("xyzzy", "/tocsin xyzzy does not exist; /tocsin join — "),
     ],
 )
 async def test_mistakes_are_answered_in_a_sentence(desk, world, acme, text, told):
@@ -112,9 +120,7 @@ async def test_mistakes_are_answered_in_a_sentence(desk, world, acme, text, told
 @pytest.mark.parametrize("text", ["", "help", "--help", "-h"])
 async def test_help_lists_the_commands(desk, text):
     told = await ask(desk, text, command="tocsin", actor=BOB)
-    assert [line.split(" — ")[0] for line in told.splitlines()] == [
-        "/tocsin subscribe", "/tocsin unsubscribe", "/tocsin subscriptions", "/tocsin help",
-    ]  # fmt: skip
+    assert [line.split(" — ")[0] for line in told.splitlines()] == [f"/tocsin {name}" for name in COMMANDS]
 
 
 async def test_help_of_one_command(desk):
@@ -225,7 +231,7 @@ async def test_loss_and_return_reach_the_store(desk, world, acme):
 
 def test_every_subcommand_is_described_well_enough_to_register_it(desk):
     assert [(each.command, each.name) for each in desk.subcommands] == [
-        ("tocsin", "subscribe"), ("tocsin", "unsubscribe"), ("tocsin", "subscriptions"), ("tocsin", "help"),
+        *(("tocsin", name) for name in COMMANDS),
         ("tocsin-admin", "revoke"), ("tocsin-admin", "reinstate"), ("tocsin-admin", "orgs"), ("tocsin-admin", "audit"),
     ]  # fmt: skip
     for subcommand in desk.subcommands:

@@ -1,0 +1,151 @@
+"""The form for a subscription: what it asks, and what its answers mean."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from bot.commands import RADIUS_KM
+from bot.domain import errors, presets
+from bot.domain.alert import Certainty, Level
+from bot.domain.subscription import PlaceFilter, Subscription, with_radius
+from bot.platforms.base import Faults, Field, FieldKind, Form
+from classifiers.api import CATEGORIES
+
+WHERE, CATEGORY, LEVEL, CERTAINTY, WORDS = "where", "category", "level", "certainty", "words"
+
+_LEVELS = (
+    (Level.ALERT.value, "Alert and louder: everything"),
+    (Level.URGENT.value, "Urgent and louder"),
+    (Level.FLASH.value, "Flash only"),
+)
+_CERTAINTIES = (
+    (Certainty.POSSIBLE.value, "As soon as it is an alert: fast"),
+    (Certainty.LIKELY.value, "Corroborated: a little later, surer"),
+    (Certainty.OBSERVED.value, "Observed or official"),
+)
+_RADIUS = re.compile(r"^(.*?)[\s,]*(?:±|\+-|\+/-|within|:)?\s*(\d+(?:[.,]\d+)?)\s*km$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What the form carries along: the subscription that it changes, and the preset that it began with."""
+
+    replacing: str | None = None
+    preset: str | None = None
+
+    def to_text(self) -> str:
+        return f"{self.replacing or ''}|{self.preset or ''}"
+
+    @classmethod
+    def from_text(cls, text: str) -> "State":
+        replacing, _, preset = text.partition("|")
+        return cls(replacing=replacing or None, preset=preset if preset in presets.PRESETS else None)
+
+
+def ask(initial: Subscription, state: State) -> Form:
+    """With ``initial`` filled in. It changes what it shows; the rest of a subscription that it changes stays."""
+    return Form(
+        title="Change a subscription" if state.replacing else "Alerts for this channel",
+        state=state.to_text(),
+        fields=(
+            Field(
+                name=WHERE, label="Where?", kind=FieldKind.TEXT, required=True, initial=_given(_places(initial)),
+                hint='"anywhere", or countries, regions, cities, separated by semicolons: Ireland; Lyon, France 30 km',
+            ),
+            Field(
+                name=CATEGORY, label="What? (nothing chosen: everything)", kind=FieldKind.CHOICES,
+                choices=tuple((each, each.replace("_", " ").capitalize()) for each in CATEGORIES),
+                initial=tuple(sorted(initial.categories)),
+            ),
+            Field(
+                name=LEVEL, label="How loud?", kind=FieldKind.CHOICE, choices=_LEVELS, required=True,
+                initial=(initial.level.value,),
+            ),
+            Field(
+                name=CERTAINTY, label="How sure?", kind=FieldKind.CHOICE, choices=_CERTAINTIES, required=True,
+                initial=(initial.certainty.value,),
+            ),
+            Field(
+                name=WORDS, label="Words in the headline (optional)", kind=FieldKind.TEXT,
+                initial=_given(", ".join([*initial.keywords, *(f"-{word}" for word in initial.excluded)])),
+                hint="one of these has to be there, a minus excludes: refinery, flood*, -exercise",
+            ),
+        ),
+    )  # fmt: skip
+
+
+def read(
+    values: Mapping[str, tuple[str, ...]],
+    locate: Callable[[str], PlaceFilter | None],
+    channel: str,
+    changed: Subscription | None,
+) -> Subscription | Faults:
+    """What the answers ask for, or what is wrong with them. ``changed``: the subscription that the form changes; what
+    the form does not ask about stays as it is there."""
+    faults: dict[str, str] = {}
+    places: tuple[PlaceFilter, ...] = ()
+    where = " ".join(values.get(WHERE, ())).strip()
+    anywhere = where.casefold() in ("anywhere", "everywhere", "worldwide")
+    if not anywhere:
+        try:
+            places = tuple(_read_places(where, locate))
+        except errors.UsageError as error:
+            faults[WHERE] = str(error)
+    chosen = frozenset(values.get(CATEGORY, ()))
+    if not chosen <= set(CATEGORIES):
+        faults[CATEGORY] = "choose from the list"
+    level, certainty = (" ".join(values.get(name, ())) for name in (LEVEL, CERTAINTY))
+    if level not in set(Level):
+        faults[LEVEL] = "choose one"
+    if certainty not in set(Certainty):
+        faults[CERTAINTY] = "choose one"
+    if faults:
+        return Faults(fields=faults)
+    words = [word.strip() for word in " ".join(values.get(WORDS, ())).split(",") if word.strip(" -*")]
+    return replace(
+        changed or Subscription(subscription="", channel=channel),
+        anywhere=anywhere,
+        places=places,
+        categories=chosen,
+        level=Level(level),
+        certainty=Certainty(certainty),
+        keywords=tuple(word for word in words if not word.startswith("-")),
+        excluded=tuple(word[1:].strip() for word in words if word.startswith("-")),
+    )
+
+
+def _read_places(where: str, locate: Callable[[str], PlaceFilter | None]) -> list[PlaceFilter]:
+    places: list[PlaceFilter] = []
+    for part in (part.strip() for part in re.split(r"[;\n]", where)):
+        if part:
+            places += _read_place(part, locate)
+    if not places:
+        raise errors.UsageError('say "anywhere", or name at least one country, region or city')
+    return places
+
+
+def _read_place(part: str, locate: Callable[[str], PlaceFilter | None]) -> list[PlaceFilter]:
+    """One place, with or without a radius; or several that somebody has separated by commas."""
+    found = _RADIUS.match(part)
+    name, radius_km = (found[1], float(found[2].replace(",", "."))) if found else (part, RADIUS_KM)
+    if not 1 <= radius_km <= 2000:
+        raise errors.UsageError(f"{part!r}: a radius is from 1 to 2000 km")
+    place = locate(name)
+    if place is not None:
+        return list(with_radius((place,), radius_km))
+    pieces = [piece.strip() for piece in name.split(",") if piece.strip()]
+    if len(pieces) > 1 and all(locate(piece) is not None for piece in pieces):
+        return [each for piece in pieces for each in _read_place(piece, locate)]
+    raise errors.UsageError(f"{name!r} is not known, or there are several; try it with its country: Lyon, France")
+
+
+def _places(initial: Subscription) -> str:
+    if initial.anywhere:
+        return "anywhere"
+    return "; ".join(
+        place.name if place.lat is None else f"{place.name} {place.radius_km:g} km" for place in initial.places
+    )
+
+
+def _given(text: str) -> tuple[str, ...]:
+    return (text,) if text else ()

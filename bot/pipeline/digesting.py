@@ -1,0 +1,39 @@
+"""Releases what a channel has asked to hold back: one message as it is, several as one digest."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from bot.domain import times
+from bot.domain.delivery import Act
+from bot.store import deliveries, directory
+from bot.store.database import Tables
+
+# What waited longer than this is told in a digest even if it is alone: a message of its own would look like news.
+NEWS_FOR = timedelta(hours=12)
+
+
+def release(db: Tables, at: datetime) -> int:
+    """Everything whose time has come. Returns how many rows are due now; ``decide`` is asked when they are claimed."""
+    released = 0
+    for channel, held in groupby(deliveries.waiting_until(db, at), key=lambda row: str(row["channel"])):
+        released += _release_in(db, channel, list(held), at)
+    return released
+
+
+def _release_in(db: Tables, channel: str, held: Sequence[dict[str, Any]], at: datetime) -> int:
+    posts = [row for row in held if row["act"] == Act.POST.value]
+    alone = len(posts) == 1 and not directory.quieting(db, channel).digest and _is_news(posts[0], at)
+    single = [row for row in held if row["act"] != Act.POST.value or alone]
+    for row in single:
+        deliveries.release(db, row["delivery"], at)
+    if not posts or alone:
+        return len(single)
+    digest = deliveries.queue(db, org=posts[0]["org"], channel=channel, act=Act.DIGEST, at=at)
+    deliveries.gather(db, digest, (row["delivery"] for row in posts))
+    return len(single) + 1
+
+
+def _is_news(row: dict[str, Any], at: datetime) -> bool:
+    return at - times.from_text(row["created_at"]) < NEWS_FOR
