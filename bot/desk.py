@@ -186,7 +186,7 @@ def _belongs(account: str, channel: Channel) -> bool:
 def _quoted(quote: Quote) -> str:
     text = printable(quote.text)
     said = text if len(text) <= _QUOTE_MOST else text[: _QUOTE_MOST - 1] + "…"
-    return " · ".join(filter(None, [f"“{said}”", quote.provider, quote.url]))
+    return "\n".join(filter(None, [f"“{said}” · {quote.provider}", quote.url]))
 
 
 def _like(typed: str, known: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from bot.store import access, deliveries, directory, messages, posts
 from bot.store.database import Database, Tables
 
 SOURCES_MOST = 20
+_ACKNOWLEDGED = "Acknowledged; the message says so to everybody here."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +76,15 @@ def _press(db: Tables, actor: Actor, at: datetime, pressed: Press) -> Pressed | 
 def _acknowledge(db: Tables, actor: Actor, at: datetime, root: dict[str, Any], alert: Alert) -> Pressed:
     if not messages.acknowledge(db, root["delivery"], actor.id, at):
         return Pressed(text="Somebody has acknowledged this already; the message says who and when.")
+    if deliveries.edit_waits(db, root["delivery"]):  # it will say so, and tells of a newer revision
+        return Pressed(text=_ACKNOWLEDGED)
     lost = directory.lost(db, root["channel"])
     deliveries.queue(
         db, org=root["org"], channel=root["channel"], act=Act.EDIT, at=at, view=_view(db, root, alert), alert=alert,
         root=root["delivery"], state=State.QUEUED if lost is None else State.HELD,
         reason="" if lost is None else deliveries.LOST + lost,
     )  # fmt: skip
-    return Pressed(text="Acknowledged; the message says so to everybody here.")
+    return Pressed(text=_ACKNOWLEDGED)
 
 
 def _mute(db: Tables, actor: Actor, at: datetime, root: dict[str, Any], alert: Alert, value: str) -> Pressed | _Refused:

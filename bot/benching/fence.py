@@ -8,8 +8,8 @@ from typing import Any
 
 from bot import admin, app, revoking
 from bot.admin import Actor
-from bot.benching import organisations, workload
-from bot.benching.slack_server import SlackServer, Workspaces
+from bot.benching import organisations, slack_server, workload
+from bot.benching.slack_server import SlackServer
 from bot.detection.detector import Detector
 from bot.detection.places import Gazetteer
 from bot.domain import access as rules
@@ -55,8 +55,7 @@ async def measure(
 async def _round(
     classifier: Classifier, gazetteer: Gazetteer, channels: int, alerts: int, *, seed: int
 ) -> dict[str, Any]:
-    teams = list(TEAMS.values())
-    async with SlackServer(ANSWER_AFTER, seed=seed) as server, Workspaces(server, teams) as notifier:
+    async with SlackServer(ANSWER_AFTER, seed=seed) as server, slack_server.notifying(server) as notifier:
         with app.throwaway() as database:
             for name, team in TEAMS.items():
                 await database.write(organisations.add, name, team, [frozenset[str]()] * channels)

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any, cast
 
 from bot import app
-from bot.benching import organisations, workload
-from bot.benching.slack_server import Received, SlackServer, Workspaces
+from bot.benching import organisations, slack_server, workload
+from bot.benching.slack_server import Received, SlackServer
 from bot.detection.places import Gazetteer
 from bot.domain.access import ProviderSet
 from bot.domain.alert import Alert
@@ -96,7 +96,7 @@ async def _round(classifier: Classifier, gazetteer: Gazetteer, source: LiveSourc
         del view
         raised[alert.id] = alert
 
-    async with SlackServer() as server, Workspaces(server, [TEAM]) as notifier:
+    async with SlackServer() as server, slack_server.notifying(server) as notifier:
         with app.throwaway() as database:
             await database.write(organisations.add, "Bench", TEAM, organisations.one_channel_each())
             service = app.Service(database, classifier, gazetteer, on_raised=on_raised)

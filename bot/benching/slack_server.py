@@ -1,9 +1,11 @@
 """The least of a Slack Web API, on this machine: takes chat.postMessage and chat.update and notes when which came."""
 
 import asyncio
+import contextlib
 import itertools
 import random
 import socket
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -12,7 +14,8 @@ from typing import Self
 from aiohttp import web
 
 from bot import app
-from bot.domain.delivery import Found, Outcome, Sending
+from bot.domain.channel import Channel
+from bot.domain.delivery import Rejected, Unavailable
 from bot.platforms.slack import app as slack
 from bot.platforms.slack.notifier import SlackNotifier
 
@@ -79,28 +82,22 @@ class SlackServer:
         return web.json_response({"ok": True, "channel": channel, "ts": ts})
 
 
-class Workspaces:
-    """The real notifier once per workspace: one service has one Slack token, a fence is seen best between several."""
+class AnyWorkspace:
+    """One token for whatever workspace is asked for: a fence is seen best between several."""
 
-    platform = SlackNotifier.platform
-    spacing = SlackNotifier.spacing
+    async def token(self, team: str) -> str | None:  # noqa: ARG002
+        return TOKEN
 
-    def __init__(self, server: SlackServer, teams: list[str]) -> None:
-        self._client = slack.make_client(TOKEN, server.api_url)
-        self._by_team = {team: SlackNotifier(self._client, team=team) for team in teams}
+    async def bot_user(self, team: str) -> str | None:  # noqa: ARG002
+        return None
 
-    async def __aenter__(self) -> Self:
-        self._client.session = slack.make_session(CALL_TIMEOUT)
-        return self
+    def without_token(self, channel: Channel) -> Unavailable | Rejected:
+        raise NotImplementedError(f"{channel}: there is always a token")
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._client.session is not None:
-            await self._client.session.close()
 
-    async def send(self, sending: Sending) -> Outcome:
-        return await self._by_team[sending.channel.workspace_id].send(sending)
-
-    async def find(self, sending: Sending) -> Found:
-        return await self._by_team[sending.channel.workspace_id].find(sending)
+@contextlib.asynccontextmanager
+async def notifying(server: SlackServer) -> AsyncIterator[SlackNotifier]:
+    """The real notifier on this server."""
+    client = slack.make_client(None, server.api_url)
+    async with slack.make_session(CALL_TIMEOUT) as client.session:
+        yield SlackNotifier(client, AnyWorkspace())

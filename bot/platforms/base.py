@@ -35,7 +35,8 @@ class Option:
     """One option of a subcommand, enough to register it with a platform.
 
     ``positional``: written without its name. ``multiple``: may be given several times (on Discord: one text,
-    separated by commas). ``flag``: takes no value. ``completes``: ``Desk.complete`` has suggestions for it.
+    separated by commas, by semicolons where values are completed freely). ``flag``: takes no value. ``completes``:
+    ``Desk.complete`` has suggestions for it.
     """
 
     name: str

@@ -136,6 +136,16 @@ def supersede(db: Database, delivery: str, reason: str) -> None:
     db.execute("UPDATE deliveries SET state = 'superseded', reason = ? WHERE delivery = ?", [reason, delivery])
 
 
+def edit_waits(db: Database, root: str) -> bool:
+    """Is an edit of this message still to be sent?"""
+    found = row(
+        db,
+        "SELECT 1 FROM deliveries WHERE root = ? AND act = 'edit' AND state IN ('queued', 'held', 'unknown')",
+        [root],
+    )
+    return found is not None
+
+
 def renew(db: Database, delivery: str, view: str, alert: Alert) -> None:
     """A message that has not been sent yet will tell of this revision."""
     db.execute(

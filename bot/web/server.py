@@ -1,6 +1,6 @@
-"""``/healthz`` and ``/metrics`` on ``[web]``."""
+"""The web server on ``[web]``: the board, ``/healthz``, ``/metrics``, and what platforms have mounted."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -8,13 +8,16 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from bot.domain.errors import TocsinError
+from bot.web.board import Board
 
 Health = Callable[[], dict[str, Any]]
 
 
-@asynccontextmanager
-async def serve(host: str, port: int, health: Health) -> AsyncIterator[str]:
-    """Serve until the block ends; yields the address. ``health``'s ``ok`` decides between 200 and 503."""
+def application(
+    health: Health, *, board: Board | None = None, routes: Sequence[web.AbstractRouteDef] = ()
+) -> web.Application:
+    """``health``'s ``ok`` decides between 200 and 503. ``routes`` look after themselves: the board's guard is not
+    theirs."""
 
     async def healthz(request: web.Request) -> web.Response:  # noqa: ARG001
         state = health()
@@ -23,7 +26,21 @@ async def serve(host: str, port: int, health: Health) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", _metrics)
-    runner = web.AppRunner(app, access_log=None)
+    app.router.add_routes([*routes, *(board.routes() if board is not None else ())])
+    return app
+
+
+@asynccontextmanager
+async def serve(
+    host: str,
+    port: int,
+    health: Health,
+    *,
+    board: Board | None = None,
+    routes: Sequence[web.AbstractRouteDef] = (),
+) -> AsyncIterator[str]:
+    """Serve until the block ends; yields the address."""
+    runner = web.AppRunner(application(health, board=board, routes=routes), access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
@@ -34,7 +51,8 @@ async def serve(host: str, port: int, health: Health) -> AsyncIterator[str]:
                 f"web server {host}:{port}: cannot listen there ({error.strerror}); set another [web] port, 0 for any"
             ) from error
         bound = runner.addresses[0][1]
-        yield f"http://{host}:{bound}"
+        named = f"[{host}]" if ":" in host else host
+        yield f"http://{named}:{bound}"
     finally:
         await runner.cleanup()
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import yarl
 
 from bot.domain.channel import Channel
 from bot.domain.delivery import Rejected, Scope, Sent, Unavailable
@@ -52,72 +53,6 @@ def desk() -> fakes.FakeDesk:
 def connect(fake: fakes.FakeDiscord, desk: fakes.FakeDesk, **fields: Any) -> client.Discord:
     settings: dict[str, Any] = {"token": fake.token, "api_url": fake.api_url, "gateway_url": fake.gateway_url}
     return client.Discord(desk=desk, backoff=lambda _: timedelta(milliseconds=10), **settings | fields)
-
-
-async def test_a_slash_command_reaches_the_desk_in_the_command_line_s_syntax(
-    fake: fakes.FakeDiscord, desk: fakes.FakeDesk
-) -> None:
-    async with connect(fake, desk):
-        options: dict[str, str | bool] = {"org": "Acme", "provider": "x, mastodon", "reason": "asked", "retract": True}
-        reply = await fake.slash("tocsin-admin", "revoke", options, user="111", permissions=fakes.MANAGE_GUILD)
-
-    assert reply == "Acme is revoked."
-    words = "revoke --org Acme --provider x --provider mastodon --reason asked --retract"
-    assert desk.invocations == [
-        base.Invocation(
-            command="tocsin-admin",
-            argv=tuple(words.split()),
-            actor="discord:111",
-            channel=Channel("discord", "100", "200"),
-            workspace_admin=True,
-        )
-    ]
-    (callback,) = fake.calls("callback")
-    assert callback.body == {"type": 5, "data": {"flags": 64}}
-
-
-@pytest.mark.parametrize(
-    ("permissions", "admin"), [(fakes.NOTHING, False), (fakes.MANAGE_GUILD, True), (fakes.ADMINISTRATOR, True)]
-)
-async def test_who_administers_the_server(
-    fake: fakes.FakeDiscord, desk: fakes.FakeDesk, permissions: int, admin: bool
-) -> None:
-    async with connect(fake, desk):
-        await fake.slash("tocsin-admin", "reinstate", {"revocation": "r1"}, permissions=permissions)
-    (invocation,) = desk.invocations
-    assert invocation.workspace_admin is admin
-    assert invocation.argv == ("reinstate", "r1")
-
-
-async def test_direct_messages_are_refused(fake: fakes.FakeDiscord, desk: fakes.FakeDesk) -> None:
-    async with connect(fake, desk):
-        assert "in direct messages" in await fake.slash("tocsin", "help", direct=True)
-    assert desk.invocations == []
-
-
-async def test_a_long_reply_is_split_and_shown_to_the_asker_alone(
-    fake: fakes.FakeDiscord, desk: fakes.FakeDesk
-) -> None:
-    desk.reply = "\n".join(f"line {number} of the *audit* @everyone" for number in range(1000))
-    async with connect(fake, desk):
-        first = await fake.slash("tocsin", "help")
-        (interaction,) = fake.interactions.values()
-        await fake.until(lambda: len(interaction.followups) == 4)
-    replies = [first, *(followup["content"] for followup in interaction.followups)]
-    assert all(len(reply) <= 2000 for reply in replies)
-    assert replies[-1].endswith("the command line shows all of it.")
-    assert "@everyone" not in first
-    assert "\\*audit\\*" in first
-    assert {followup["flags"] for followup in interaction.followups} == {64}
-
-
-async def test_a_desk_that_breaks_still_answers(fake: fakes.FakeDiscord, desk: fakes.FakeDesk) -> None:
-    async def answer(_invocation: base.Invocation) -> str:
-        raise ZeroDivisionError
-
-    desk.answer = answer  # type: ignore[method-assign]
-    async with connect(fake, desk):
-        assert "failed inside tocsin" in await fake.slash("tocsin", "help")
 
 
 async def test_commands_are_registered_once_and_only_when_they_changed(
@@ -219,6 +154,26 @@ async def test_a_token_revoked_in_operation_is_said_so_and_sends_are_held(
     assert outcome.scope is Scope.PLATFORM
     assert problem is not None
     assert "config.toml" in problem.remedy
+
+
+async def test_the_invite_link_asks_for_the_application_of_the_token_and_the_least_permissions(
+    fake: fakes.FakeDiscord,
+) -> None:
+    application = await client.application_id(token=fake.token, api_url=fake.api_url)
+    assert str(application) == fakes.APPLICATION
+    link = yarl.URL(client.invite_url(application))
+    assert (link.host, link.path) == ("discord.com", "/oauth2/authorize")
+    assert (link.query["client_id"], link.query["scope"]) == (fakes.APPLICATION, "bot applications.commands")
+    asked = {name for name, wanted in discord.Permissions(int(link.query["permissions"])) if wanted}
+    # What people see as View Channel is called read_messages in discord.py.
+    assert asked == {
+        "read_messages", "send_messages", "send_messages_in_threads", "create_public_threads", "embed_links",
+        "read_message_history",
+    }  # fmt: skip
+    with pytest.raises(TocsinError, match=r"refused the bot's token; put a new token into config\.toml"):
+        await client.application_id(token="wrong", api_url=fake.api_url)
+    with pytest.raises(TocsinError, match=r"cannot be reached: \w+; check the network"):
+        await client.application_id(token=fake.token, api_url="http://127.0.0.1:9/api/v10")
 
 
 async def test_without_a_network_at_the_start_the_connection_comes_later(desk: fakes.FakeDesk) -> None:

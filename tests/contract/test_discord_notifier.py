@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from bot.domain.alert import Kind, Level
 from bot.domain.channel import Channel
 from bot.domain.delivery import (
+    Acknowledgement,
     Act,
     Message,
     Missing,
@@ -50,6 +53,15 @@ def make_sending(**fields: Any) -> Sending:
     return factories.make_sending(**{"channel": CHANNEL} | fields)
 
 
+def make_escalation() -> Message:
+    alert = factories.make_alert(kind=Kind.UPDATE, level=Level.FLASH, revision=3)
+    return Message(alert=alert, change="more voices", escalated=True)
+
+
+def shown(fake: fakes.FakeDiscord) -> list[str]:
+    return fakes.labels(fake.messages("200")[0])
+
+
 async def posted(discord: Discord) -> str:
     outcome = await discord.notifier.send(make_sending())
     assert isinstance(outcome, Sent)
@@ -75,7 +87,7 @@ async def test_an_edit_changes_the_message_in_place(fake: fakes.FakeDiscord, dis
 
     assert outcome == Sent(platform_id=first)
     (changed,) = fake.messages("200")
-    assert changed["embeds"][0]["title"] == "Two explosions in Port Calder"
+    assert "Two explosions in Port Calder" in changed["content"]
     assert changed["embeds"][0]["footer"]["text"] == "tocsin · d2"
 
 
@@ -90,7 +102,7 @@ async def test_replies_go_into_the_message_s_thread_which_is_made_once(
         assert isinstance(await discord.notifier.send(sending), Sent)
 
     assert len(fake.messages("200")) == 1
-    assert [m["embeds"][0]["description"] for m in fake.messages(first)] == ["urgent now: 9 independent voices"] * 2
+    assert [m["content"] for m in fake.messages(first)] == ["🆕 **New.** urgent now: 9 independent voices"] * 2
     assert len(fake.calls("create_thread")) == 1
 
 
@@ -106,6 +118,67 @@ async def test_where_threads_are_forbidden_a_reply_refers_to_the_message(
     assert fake.messages("200")[1]["message_reference"]["message_id"] == first
     found = await discord.notifier.find(make_sending(act=Act.REPLY, target_id=first, delivery="d2"))
     assert found == Sent(platform_id=outcome.platform_id, duplicate=True)
+
+
+async def test_an_escalation_answers_the_message_in_the_channel_and_mentions_nobody(
+    fake: fakes.FakeDiscord, discord: Discord
+) -> None:
+    first = await posted(discord)
+    sending = make_sending(act=Act.REPLY, target_id=first, delivery="d2", message=make_escalation())
+    assert await discord.notifier.find(sending) == Missing()
+
+    outcome = await discord.notifier.send(sending)
+
+    assert isinstance(outcome, Sent)
+    escalation = fake.messages("200")[1]
+    assert escalation["message_reference"]["message_id"] == first
+    assert escalation["content"].startswith("⬆️ **ESCALATED** · 🚨 **FLASH** · 💥 Explosion · Port Calder, IE")
+    assert "more voices" in escalation["embeds"][0]["description"]
+    assert fake.calls("create_message")[-1].body["allowed_mentions"] == {"parse": []}
+    assert fake.calls("create_thread") == []
+    assert await discord.notifier.find(sending) == Sent(platform_id=outcome.platform_id, duplicate=True)
+
+
+async def test_buttons_stand_under_an_event_s_message_as_long_as_they_make_sense(
+    fake: fakes.FakeDiscord, discord: Discord
+) -> None:
+    alert = factories.make_alert()
+    retracted = replace(alert, kind=Kind.RETRACTION)
+    by = Acknowledgement(by="discord:111", at=factories.NOW)
+    first = await posted(discord)
+    assert shown(fake) == ["Acknowledge", "Not relevant", "Show sources", "Why did I get this?", "Mute…"]
+
+    for message, expected in (
+        (Message(alert=alert, acknowledged=by), ["Not relevant", "Show sources", "Why did I get this?", "Mute…"]),
+        (Message(alert=alert, evidence=False), ["Acknowledge", "Not relevant", "Why did I get this?", "Mute…"]),
+        (Message(alert=retracted), ["Show sources", "Why did I get this?"]),
+        (Message(alert=retracted, evidence=False), ["Why did I get this?"]),
+    ):
+        await discord.notifier.send(make_sending(act=Act.EDIT, target_id=first, delivery="d2", message=message))
+        assert shown(fake) == expected
+
+    fake.delete_allowed = False
+    await discord.notifier.send(make_sending(act=Act.RETRACT, target_id=first, delivery="d3"))
+    assert shown(fake) == []
+
+
+@pytest.mark.parametrize("delete_allowed", [True, False])
+async def test_a_retraction_takes_back_what_answers_the_message_in_the_channel(
+    fake: fakes.FakeDiscord, discord: Discord, delete_allowed: bool
+) -> None:
+    first = await posted(discord)
+    other = await discord.notifier.send(make_sending(delivery="d2"))
+    for delivery in ("d3", "d4"):
+        sending = make_sending(act=Act.REPLY, target_id=first, delivery=delivery, message=make_escalation())
+        await discord.notifier.send(sending)
+    fake.delete_allowed = delete_allowed
+
+    retraction = make_sending(act=Act.RETRACT, target_id=first, delivery="d5")
+    assert await discord.notifier.send(retraction) == Sent(platform_id=first)
+
+    assert isinstance(other, Sent)
+    assert [m["id"] for m in fake.messages("200") if "Port Calder" in m["content"]] == [other.platform_id]
+    assert len(fake.messages("200")) == (1 if delete_allowed else 4)
 
 
 async def test_a_retraction_deletes_the_message_and_its_thread(fake: fakes.FakeDiscord, discord: Discord) -> None:
@@ -221,6 +294,23 @@ async def test_faults_are_answered_at_once_and_never_repeated_by_the_library(
     assert len(fake.all_messages()) == len(before) + (change if act is not Act.RETRACT else -len(before))
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_an_escalation_that_meets_a_fault_is_found_where_it_was_sent_and_stands_once(
+    fake: fakes.FakeDiscord, discord: Discord, fault: str
+) -> None:
+    scripted, expected, processed = FAULTS[fault]
+    first = await posted(discord)
+    sending = make_sending(act=Act.REPLY, target_id=first, delivery="d2", message=make_escalation())
+    fake.script("create_message", scripted)
+
+    outcome = await discord.notifier.send(sending)
+
+    assert isinstance(outcome, Unknown) if expected is Unknown else outcome == expected
+    assert isinstance(await discord.notifier.find(sending), Sent if processed else Missing)
+    assert isinstance(await discord.notifier.send(sending), Sent)
+    assert [m.get("message_reference", {}).get("message_id") for m in fake.messages("200")] == [None, first]
+
+
 @pytest.mark.parametrize("processed", [False, True])
 async def test_a_deletion_that_is_reset_is_done_once_the_answer_says_so(
     fake: fakes.FakeDiscord, discord: Discord, processed: bool
@@ -298,17 +388,19 @@ async def test_refusals_say_what_is_lost_and_what_to_do(
     assert outcome.remedy
 
 
-@pytest.mark.parametrize("act", [Act.EDIT, Act.REPLY])
+@pytest.mark.parametrize(("act", "escalated"), [(Act.EDIT, False), (Act.REPLY, False), (Act.REPLY, True)])
 async def test_a_message_deleted_by_a_moderator_rejects_only_what_is_about_it(
-    fake: fakes.FakeDiscord, discord: Discord, act: Act
+    fake: fakes.FakeDiscord, discord: Discord, act: Act, escalated: bool
 ) -> None:
     first = await posted(discord)
     await fake.delete_message("200", first)
+    message = Message(alert=factories.make_alert(revision=2), escalated=escalated)
 
-    outcome = await discord.notifier.send(make_sending(act=act, target_id=first, delivery="d2"))
+    outcome = await discord.notifier.send(make_sending(act=act, target_id=first, delivery="d2", message=message))
 
     assert isinstance(outcome, Rejected)
     assert outcome.scope is Scope.MESSAGE
+    assert "deleted" in outcome.reason
     assert fake.all_messages() == []
 
 

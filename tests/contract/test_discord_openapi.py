@@ -4,16 +4,18 @@ The description is lax about content over 2,000, unknown properties, capitals in
 all embeds; the fake and the golden tests see to those.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
 import pytest
 
 from bot.domain.channel import Channel
-from bot.domain.delivery import Act, Message
+from bot.domain.delivery import Acknowledgement, Act, Message
 from bot.platforms import base
 from bot.platforms.discord.client import Discord
 from tests import factories, shared
@@ -29,10 +31,24 @@ SUBCOMMANDS = (
             base.Option(name="capability", description="What", choices=("alerts", "evidence")),
             base.Option(name="reason", description="Why", required=True),
             base.Option(name="retract", description="Also remove what was sent", flag=True),
+            base.Option(name="provider", description="Whose posts", completes=True),
         ),
     ),
     base.Subcommand(command="tocsin", name="help", description="What there is"),
 )
+
+FIELDS = (
+    base.Field(name="reason", label="Reason", kind=base.FieldKind.TEXT, required=True, hint="Goes into the audit"),
+    base.Field(
+        name="what",
+        label="What",
+        kind=base.FieldKind.CHOICES,
+        choices=(("alerts", "Alerts"), ("evidence", "Evidence")),
+        initial=("alerts", "evidence"),
+    ),
+    base.Field(name="how", label="How", kind=base.FieldKind.CHOICE, choices=(("now", "Now"),), required=True,
+               initial=("now",)),
+)  # fmt: skip
 
 Validate = Callable[[fakes.Request], Iterator[str]]
 
@@ -57,7 +73,7 @@ def complaints() -> Validate:
         operation = spec["paths"][min(fitting, key=lambda path: path.count("{"))][request.method.lower()]
         if request.body is not None:
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
-            yield from (f"{request.operation}: request {text}" for text in against(schema, as_text(request.body)))
+            yield from (f"{request.operation}: request {text}" for text in against(schema, request.body))
         answer = operation["responses"].get(str(request.status)) or operation["responses"].get("4XX")
         if answer is None:
             yield f"{request.operation}: {request.status} is not a documented answer"
@@ -78,6 +94,7 @@ async def test_everything_said_fits_discord_s_own_description(complaints: Valida
             await every_act(fake, platform)
             await fake.slash("tocsin-admin", "revoke", {"org": "Acme", "reason": "asked", "retract": True})
             await fake.until(lambda: bool(fake.calls("followup")))
+            await every_question(fake, desk)
 
     assert [text for request in fake.requests for text in complaints(request)] == []
     seen = {request.operation for request in fake.requests}
@@ -85,14 +102,26 @@ async def test_everything_said_fits_discord_s_own_description(complaints: Valida
     assert {operation for *_, operation in fakes.ROUTES} - seen == {"get_channel", "original_get"}
 
 
-def as_text(body: Any) -> Any:
-    """discord.py writes the ids in a message reference as numbers, which Discord takes and does not document."""
-    if isinstance(body, dict) and body.get("message_reference"):
-        reference = {
-            key: str(value) if key.endswith("_id") else value for key, value in body["message_reference"].items()
-        }
-        return body | {"message_reference": reference}
-    return body
+async def every_question(fake: fakes.FakeDiscord, desk: fakes.FakeDesk) -> None:
+    desk.reply = "Done."
+    message = next(each for each in fake.messages("200") if each["components"])
+    for button in ("Acknowledge", "Not relevant", "Show sources", "Why did I get this?"):
+        await fake.press(message, button)
+    await fake.press(message, "Mute…", "today")
+    desk.suggests = ["bluesky", "usgs"]
+    await fake.complete("tocsin-admin", "revoke", "provider", "u")
+    desk.opens = base.Form(title="Withdraw", state="s", fields=FIELDS)
+    desk.faults = base.Faults(fields={"reason": "Say why."})
+    modal = await fake.slash_for_form("tocsin-admin", "revoke")
+    await fake.submit(modal, {"reason": "asked"})
+    again = await fake.press_for_form(fake.shown(), "Try again")
+    desk.faults = None
+    await fake.submit(again, {"what": ["alerts"]})
+    fake.script("callback", fakes.refused(400, 40060))
+    desk.opens = None
+    refused = asyncio.create_task(fake.press(message, "Acknowledge"))
+    await fake.until(lambda: fake.calls("callback")[-1].status == 400)
+    refused.cancel()
 
 
 async def every_act(fake: fakes.FakeDiscord, platform: Discord) -> None:
@@ -113,11 +142,14 @@ async def every_act(fake: fakes.FakeDiscord, platform: Discord) -> None:
     first = fake.messages("200")[0]["id"]
     await send(Act.EDIT, alert, first)
     await send(Act.REPLY, alert, first)
+    await send(Act.REPLY, replace(alert, escalated=True), first)
+    await send(Act.EDIT, replace(alert, acknowledged=Acknowledgement(by="discord:1", at=factories.NOW)), first)
     fake.threads_allowed = False
     await send(Act.POST, alert)
     await send(Act.REPLY, alert, fake.messages("200")[1]["id"])
     await send(Act.NOTICE, Message(text="Access of Acme is withdrawn."))
     await send(Act.DIGEST, Message(text="- one\n" * 500))
+    await send(Act.DIGEST, Message(text="90 alerts", items=(factories.make_alert(),) * 90))
     fake.delete_allowed = False
     await send(Act.RETRACT, alert, first)
     fake.delete_allowed = True

@@ -36,6 +36,9 @@ class Desk:
             await self.gate.wait()
         return self.reply(invocation)
 
+    async def form(self, invocation: base.Invocation) -> base.Form | None:
+        return None
+
     async def lost(self, target: str, reason: str) -> None:
         await self._hear("lost", target, reason)
 

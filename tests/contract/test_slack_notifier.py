@@ -22,6 +22,7 @@ from bot.domain.delivery import (
     Unknown,
 )
 from bot.platforms.slack import app, notifier
+from bot.platforms.slack.workspaces import OneWorkspace
 from tests import factories, shared
 from tests.fakes.slack import FakeSlack, Fault, seen
 
@@ -40,10 +41,17 @@ async def fake() -> AsyncIterator[FakeSlack]:
 
 
 @pytest.fixture
-async def slack(fake: FakeSlack) -> AsyncIterator[notifier.SlackNotifier]:
-    client = app.make_client(fake.bot_token, fake.api_url)
+def workspace(fake: FakeSlack) -> OneWorkspace:
+    reached = OneWorkspace(fake.bot_token)
+    reached.team = fake.team
+    return reached
+
+
+@pytest.fixture
+async def slack(fake: FakeSlack, workspace: OneWorkspace) -> AsyncIterator[notifier.SlackNotifier]:
+    client = app.make_client(None, fake.api_url)
     async with app.make_session(timedelta(seconds=8)) as client.session:
-        yield notifier.SlackNotifier(client, team=fake.team, timeout=TIMEOUT)
+        yield notifier.SlackNotifier(client, workspace, timeout=TIMEOUT)
 
 
 def make_sending(act: Act = Act.POST, **fields: Any) -> Sending:
@@ -111,6 +119,18 @@ async def test_reply_goes_into_the_thread(fake: FakeSlack, slack: notifier.Slack
     assert outcome == Sent(platform_id=reply["ts"])
     assert reply["thread_ts"] == target
     assert "3 → 9 posts" in json.dumps(reply["blocks"], ensure_ascii=False)
+
+
+@pytest.mark.parametrize("escalated", [True, False])
+async def test_a_reply_is_shown_in_the_channel_too_where_it_tells_of_a_higher_level(
+    fake: FakeSlack, slack: notifier.SlackNotifier, escalated: bool
+) -> None:
+    target = await make_target(slack)
+    message = Message(alert=factories.make_alert(revision=2, level=alerts.Level.FLASH), escalated=escalated)
+    assert isinstance(await slack.send(make_sending(Act.REPLY, target_id=target, message=message)), Sent)
+    assert fake.calls("chat.postMessage")[-1].arguments.get("reply_broadcast") is (True if escalated else None)
+    assert isinstance(await slack.send(make_sending(Act.EDIT, target_id=target, message=message)), Sent)
+    assert "reply_broadcast" not in fake.calls("chat.update")[-1].arguments
 
 
 async def test_retract_deletes_the_message(fake: FakeSlack, slack: notifier.SlackNotifier) -> None:
@@ -228,20 +248,23 @@ async def test_a_429_waits_as_long_as_it_says_within_reason(
 async def test_nothing_listens_is_unavailable_and_certainly_not_sent() -> None:
     async with FakeSlack() as fake:
         address = fake.api_url
-    client = app.make_client("xoxb-fake", address)
+    client = app.make_client(None, address)
+    workspace = OneWorkspace("xoxb-fake")
+    workspace.team = "T0123"
     async with app.make_session(timedelta(seconds=1)) as client.session:
-        outcome = await notifier.SlackNotifier(client, team="T0123").send(make_sending())
+        outcome = await notifier.SlackNotifier(client, workspace).send(make_sending())
     assert isinstance(outcome, Unavailable)
 
 
 async def test_another_workspace_and_an_unknown_one_are_not_called(
-    fake: FakeSlack, slack: notifier.SlackNotifier
+    fake: FakeSlack, slack: notifier.SlackNotifier, workspace: OneWorkspace
 ) -> None:
-    slack.team = "T9999"
+    workspace.team = "T9999"
     outcome = await slack.send(make_sending())
     assert isinstance(outcome, Rejected)
     assert outcome.scope is Scope.WORKSPACE
-    slack.team = None
+    assert isinstance(await slack.find(make_sending()), Rejected)
+    workspace.team = None
     assert isinstance(await slack.send(make_sending()), Unavailable)
     assert isinstance(await slack.find(make_sending()), Unavailable)
     assert fake.requests == []

@@ -5,6 +5,7 @@ async with FakeSlack() as fake:
     fake.script("chat.postMessage", Fault.reset_after())
     … run the service against fake.api_url, fake.bot_token, fake.app_token …
     reply = await fake.slash("/tocsin", "help", user="U1", channel="C0456")
+    reply = await fake.click("Acknowledge", message=fake.messages("C0456")[0], user="U1", channel="C0456")
     assert fake.unfired() == []
 """
 
@@ -20,8 +21,12 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
+from tests.fakes import block_kit
+
 TOO_LONG = 13_200
 _WAIT_S = 10.0
+# A trigger is good for one modal, within this time.
+TRIGGER_S = 3.0
 
 
 @dataclass(slots=True)
@@ -69,22 +74,26 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One call as it arrived. ``at``: seconds on the monotonic clock."""
+    """One call as it arrived. ``at``: seconds on the monotonic clock. ``answer``: what was answered, faults apart."""
 
     method: str
     at: float
     arguments: dict[str, Any]
     token: str
+    answer: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
 class Envelope:
-    """One thing sent over the WebSocket; times are on the monotonic clock."""
+    """One thing sent over the WebSocket; times are on the monotonic clock. ``answer``: what the acknowledgement said.
+    ``interactive``: the ``ts`` of the message that was pressed."""
 
     id: str
     sent_at: float
     acked: asyncio.Event = field(default_factory=asyncio.Event)
     acked_at: float | None = None
+    answer: dict[str, Any] = field(default_factory=dict)
+    interactive: str | None = None
     replied: asyncio.Event = field(default_factory=asyncio.Event)
     replied_at: float | None = None
     replies: list[dict[str, Any]] = field(default_factory=list)
@@ -110,6 +119,7 @@ class FakeSlack:
         self.bot_user, self.bot_id = "UBOT", "BBOT"
         self.clock = clock
         self.scopes = {"chat:write", "commands", "channels:history", "groups:history", "users:read"}
+        self.scopes |= {"channels:read", "groups:read"}
         self.channels: dict[str, list[dict[str, Any]]] = {}
         self.archived: set[str] = set()
         self.kicked: set[str] = set()
@@ -118,6 +128,9 @@ class FakeSlack:
         self.requests: list[Request] = []
         self.envelopes: list[Envelope] = []
         self.connections = 0
+        self.ephemerals: list[dict[str, Any]] = []
+        self.views: dict[str, dict[str, Any]] = {}
+        self._triggers: dict[str, tuple[str, float]] = {}
         self._faults: list[tuple[str, Fault]] = []
         self._sockets: list[web.WebSocketResponse] = []
         self._open: dict[str, Envelope] = {}
@@ -130,9 +143,7 @@ class FakeSlack:
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=8 * 2**20)
-        app.router.add_route("*", "/api/{method}", self._call)
-        app.router.add_get("/socket", self._socket)
-        app.router.add_post("/response/{envelope}", self._response)
+        app.add_routes(self._routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port)
@@ -146,6 +157,13 @@ class FakeSlack:
             await socket.close()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    def _routes(self) -> list[web.RouteDef]:
+        return [
+            web.route("*", "/api/{method}", self._call),
+            web.get("/socket", self._socket),
+            web.post("/response/{envelope}", self._response),
+        ]
 
     # What a test sets up.
 
@@ -204,6 +222,14 @@ class FakeSlack:
 
     async def slash(self, command: str, text: str, *, user: str, channel: str, timeout: float = _WAIT_S) -> str:
         """Somebody types a command; waits for the acknowledgement and the first reply, and returns its text."""
+        envelope = await self.type(command, text, user=user, channel=channel)
+        async with asyncio.timeout(timeout):
+            await envelope.acked.wait()
+            await envelope.replied.wait()
+        return seen(envelope.replies[0])
+
+    async def type(self, command: str, text: str, *, user: str, channel: str) -> Envelope:
+        """As ``slash``, without waiting for anything: a form may be the answer (``form``)."""
         envelope = self._envelope()
         payload = {
             "token": "verification",
@@ -218,13 +244,108 @@ class FakeSlack:
             "api_app_id": "A0123",
             "is_enterprise_install": "false",
             "response_url": f"http://127.0.0.1:{self._port}/response/{envelope.id}",
-            "trigger_id": "1.2.abc",
+            "trigger_id": self._trigger(user),
         }
         await self._send(envelope, "slash_commands", payload, accepts_response_payload=True)
+        return envelope
+
+    async def form(self, user: str, timeout: float = _WAIT_S) -> dict[str, Any]:
+        """The modal that ``user`` has open, or is about to have."""
+        await self.wait_for(lambda: user in self.views, timeout)
+        return self.views[user]
+
+    async def submit(self, user: str, given: dict[str, Any], *, timeout: float = _WAIT_S) -> dict[str, str] | None:
+        """``user`` fills in the modal (label → text, label of an option, or a list of these) and sends it off.
+
+        The errors by block, and the modal stays open; or None: it is closed.
+        """
+        view = self.views[user]
+        envelope = self._envelope()
+        payload = self._interaction("view_submission", user) | {
+            "trigger_id": self._trigger(user),
+            "view": view | {"state": {"values": block_kit.filled_in(view, given)}},
+            "response_urls": [],
+        }
+        await self._send(envelope, "interactive", payload, accepts_response_payload=True)
+        async with asyncio.timeout(timeout):
+            await envelope.acked.wait()
+        if envelope.answer.get("response_action") == "errors":
+            errors = envelope.answer["errors"]
+            shown = {block["block_id"] for block in view["blocks"] if block["type"] == "input"}
+            assert errors, "no errors in an answer that names some"
+            assert set(errors) <= shown, "errors for blocks that the form does not show"
+            return dict(errors)
+        assert envelope.answer == {}, "an answer that Slack does not know"
+        del self.views[user]
+        return None
+
+    async def click(
+        self, label: str, *, message: dict[str, Any], user: str, channel: str, timeout: float = _WAIT_S
+    ) -> str:
+        """Somebody clicks a button; waits for the acknowledgement and the reply, and returns its text."""
+        return await self._pressed(block_kit.click(message, label), message, user, channel, timeout)
+
+    async def choose(
+        self, label: str, *, message: dict[str, Any], user: str, channel: str, timeout: float = _WAIT_S
+    ) -> str:
+        """As ``click``, for an option of a select."""
+        return await self._pressed(block_kit.choose(message, label), message, user, channel, timeout)
+
+    async def press(
+        self,
+        action: dict[str, Any],
+        *,
+        message: dict[str, Any],
+        user: str,
+        channel: str,
+        forged: dict[str, Any] | None = None,
+    ) -> Envelope:
+        """Send any action, and with ``forged`` anything else in place of what Slack would say; waits for nothing."""
+        envelope = self._envelope()
+        envelope.interactive = message["ts"]
+        payload = self._interaction("block_actions", user) | {
+            "container": {
+                "type": "message_attachment",
+                "message_ts": message["ts"],
+                "attachment_id": 1,
+                "channel_id": channel,
+                "is_ephemeral": False,
+                "is_app_unfurl": False,
+            },
+            "trigger_id": self._trigger(user),
+            "channel": {"id": channel, "name": "general"},
+            "message": message,
+            "state": {"values": {}},
+            "response_url": f"http://127.0.0.1:{self._port}/response/{envelope.id}",
+            "actions": [action],
+        }
+        await self._send(envelope, "interactive", payload | (forged or {}), accepts_response_payload=True)
+        return envelope
+
+    async def _pressed(
+        self, action: dict[str, Any], message: dict[str, Any], user: str, channel: str, timeout: float
+    ) -> str:
+        envelope = await self.press(action, message=message, user=user, channel=channel)
         async with asyncio.timeout(timeout):
             await envelope.acked.wait()
             await envelope.replied.wait()
         return seen(envelope.replies[0])
+
+    def _interaction(self, kind: str, user: str) -> dict[str, Any]:
+        return {
+            "type": kind,
+            "token": "verification",
+            "api_app_id": "A0123",
+            "team": {"id": self.team, "domain": "fake"},
+            "user": {"id": user, "username": user.lower(), "name": user.lower(), "team_id": self.team},
+            "enterprise": None,
+            "is_enterprise_install": False,
+        }
+
+    def _trigger(self, user: str) -> str:
+        trigger = f"{next(self._count)}.2.abc"
+        self._triggers[trigger] = (user, self.clock() + TRIGGER_S)
+        return trigger
 
     async def event(self, event: dict[str, Any], timeout: float = _WAIT_S) -> None:
         """An Events API event; returns when it has been acknowledged."""
@@ -262,11 +383,13 @@ class FakeSlack:
     async def _call(self, request: web.Request) -> web.StreamResponse:
         method, arguments = request.match_info["method"], await _arguments(request)
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        self.requests.append(Request(method=method, at=time.monotonic(), arguments=arguments, token=token))
+        called = Request(method=method, at=time.monotonic(), arguments=arguments, token=token)
+        self.requests.append(called)
         fault = self._fault(method)
         answer: dict[str, Any] | None = None
         if fault is None or fault.processed:
             answer = self._answer(method, arguments, token)
+            called.answer.update(answer)
         await self._notify()
         if fault is None:
             return _json(answer, headers={"X-OAuth-Scopes": ",".join(sorted(self.scopes))})
@@ -321,6 +444,8 @@ class FakeSlack:
         channel = self._writable(arguments)
         _check_content(arguments)
         thread = arguments.get("thread_ts")
+        if arguments.get("reply_broadcast") and thread is None:
+            raise SlackError("invalid_arguments")
         if thread is not None and not any(message["ts"] == thread for message in self.channels[channel]):
             raise SlackError("thread_not_found")
         message = {
@@ -332,6 +457,8 @@ class FakeSlack:
         }
         if thread is not None:
             message["thread_ts"] = thread
+            if arguments.get("reply_broadcast"):
+                message["subtype"] = "thread_broadcast"
         self.channels[channel].append(message)
         return {"channel": channel, "ts": message["ts"], "message": message}
 
@@ -343,7 +470,32 @@ class FakeSlack:
             if key in arguments:
                 message[key] = arguments[key]
         message["edited"] = {"user": self.bot_user, "ts": self._ts()}
-        return {"channel": channel, "ts": message["ts"], "text": message.get("text", "")}
+        text = message.get("text", "")
+        return {"channel": channel, "ts": message["ts"], "text": text, "message": {"type": "message", "text": text}}
+
+    def _chat_postEphemeral(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - the method's name
+        channel = self._writable(arguments)
+        if arguments.get("user") not in self.users:
+            raise SlackError("user_not_in_channel")
+        _check_content(arguments)
+        kept = ("user", "text", "blocks", "attachments")
+        self.ephemerals.append({"channel": channel} | {key: arguments[key] for key in kept if key in arguments})
+        return {"message_ts": self._ts()}
+
+    def _views_open(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        user, until = self._triggers.get(arguments.get("trigger_id", ""), (None, 0.0))
+        if user is None:
+            raise SlackError("invalid_trigger_id")
+        if until == float("-inf"):
+            raise SlackError("exchanged_trigger_id")
+        if self.clock() > until:
+            raise SlackError("expired_trigger_id")
+        view = arguments.get("view")
+        if not isinstance(view, dict) or block_kit.view_faults(view):
+            raise SlackError("invalid_arguments")
+        self._triggers[arguments["trigger_id"]] = (user, float("-inf"))
+        self.views[user] = {"id": f"V{next(self._count)}", "team_id": self.team, "app_id": "A0123"} | view
+        return {"view": self.views[user]}
 
     def _chat_delete(self, arguments: dict[str, Any]) -> dict[str, Any]:
         channel = self._known(arguments)
@@ -353,7 +505,11 @@ class FakeSlack:
 
     def _conversations_history(self, arguments: dict[str, Any]) -> dict[str, Any]:
         channel = self._readable(arguments)
-        found = [message for message in self.channels[channel] if message.get("thread_ts") in (None, message["ts"])]
+        found = [
+            message
+            for message in self.channels[channel]
+            if message.get("thread_ts") in (None, message["ts"]) or message.get("subtype") == "thread_broadcast"
+        ]
         return _page(found[::-1], arguments, default=100)
 
     def _conversations_replies(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -428,17 +584,27 @@ class FakeSlack:
         envelope = self._open.get(message.get("envelope_id", ""))
         if envelope is not None:
             envelope.acked_at = time.monotonic()
+            envelope.answer = message.get("payload") or {}
             envelope.acked.set()
 
     async def _response(self, request: web.Request) -> web.Response:
         envelope = self._open.get(request.match_info["envelope"])
         if envelope is None or len(envelope.replies) >= 5:
             return web.Response(status=404, text="expired_url")
-        envelope.replies.append(await request.json())
+        reply = await request.json()
+        if envelope.interactive is not None and reply.get("replace_original") is not False:
+            self._replace(envelope.interactive, reply)
+        envelope.replies.append(reply)
         envelope.replied_at = time.monotonic()
         envelope.replied.set()
         await self._notify()
         return web.Response(text="ok")
+
+    def _replace(self, ts: str, reply: dict[str, Any]) -> None:
+        """An answer to a press that does not say otherwise takes the place of the message."""
+        for message in (message for messages in self.channels.values() for message in messages):
+            if message["ts"] == ts:
+                message |= {"text": "", "blocks": [], "attachments": []} | reply
 
     def _envelope(self) -> Envelope:
         envelope = Envelope(id=f"env-{next(self._count)}", sent_at=time.monotonic())
@@ -465,15 +631,25 @@ def seen(message: dict[str, Any]) -> str:
     blocks = list(message.get("blocks") or [])
     for attachment in message.get("attachments") or []:
         blocks += attachment.get("blocks") or []
-    text = "\n".join("".join(_texts(part)) for block in blocks for part in block.get("elements") or [block])
+    text = "\n".join("".join(_texts(part)) for block in blocks for part in _parts(block))
     text = text or message.get("text", "")
     for entity, char in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
         text = text.replace(entity, char)
     return text
 
 
+def _parts(block: dict[str, Any]) -> list[dict[str, Any]]:
+    """What stands on a line of its own."""
+    inner = block.get("elements") or [block]
+    return [line for part in inner for line in (part["elements"] if part.get("type") == "rich_text_list" else [part])]
+
+
 def _texts(node: Any) -> list[str]:
     if isinstance(node, dict):
+        if node.get("type") == "user":
+            return [f"@{node['user_id']}"]
+        if "placeholder" in node:
+            return _texts(node["placeholder"])
         own = node.get("text") if isinstance(node.get("text"), str) else node.get("fallback")
         inner = [found for key, value in node.items() if key in ("elements", "text") for found in _texts(value)]
         return [own, *inner] if isinstance(own, str) else inner
@@ -488,7 +664,7 @@ async def _arguments(request: web.Request) -> dict[str, Any]:
     if request.content_type == "application/json":
         return arguments | await request.json()
     arguments |= {key: value for key, value in (await request.post()).items() if isinstance(value, str)}
-    for key in ("blocks", "attachments", "metadata"):
+    for key in ("blocks", "attachments", "metadata", "view"):
         if isinstance(arguments.get(key), str):
             with contextlib.suppress(ValueError):
                 arguments[key] = json.loads(arguments[key])
@@ -509,6 +685,8 @@ def _check_content(arguments: dict[str, Any]) -> None:
         text = (block.get("text") or {}).get("text", "")
         if len(text) > (150 if block["type"] == "header" else 3000) or len(block.get("block_id", "")) > 255:
             raise SlackError("invalid_blocks")
+    if block_kit.faults(arguments):
+        raise SlackError("invalid_blocks")
     if len(json.dumps([arguments.get("text"), blocks], ensure_ascii=False)) > TOO_LONG:
         raise SlackError("msg_blocks_too_long")
 

@@ -39,6 +39,8 @@ def test_choices_are_offered_unless_there_are_too_many_or_several_may_be_given()
     assert "type one of 26 values" in many["description"]
     assert "choices" not in several
     assert "commas" in several["description"]
+    (named,) = registered(base.Option(name="place", description="Where", completes=True, multiple=True))
+    assert "semicolons" in named["description"]
 
 
 def test_descriptions_fit() -> None:
@@ -48,6 +50,35 @@ def test_descriptions_fit() -> None:
         base.Option(name="c", description="long " * 50),
     )
     assert all(len(option["description"]) <= 100 for option in options)
+
+
+def test_an_option_completes_unless_it_has_choices() -> None:
+    typed, chosen, many = registered(
+        base.Option(name="place", description="Where", completes=True),
+        base.Option(name="level", description="How loud", choices=("alert", "flash"), completes=True),
+        base.Option(name="category", description="What", choices=MANY, completes=True),
+    )
+    assert typed["autocomplete"] is True
+    assert "autocomplete" not in chosen
+    assert many["autocomplete"] is True
+
+
+@pytest.mark.parametrize("name", ["", "two words", "x" * 33, "größe", "a/b"])
+def test_a_name_that_discord_does_not_take_is_our_mistake(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a name on Discord"):
+        registered(base.Option(name=name, description="What"))
+    with pytest.raises(ValueError, match="cannot be a name on Discord"):
+        commands.registration([make_subcommand(name=name)])
+
+
+def test_more_text_than_discord_takes_is_our_mistake() -> None:
+    def wordy(subcommands: int) -> list[base.Subcommand]:
+        options = tuple(base.Option(name=f"o{number}", description="d" * 100) for number in range(10))
+        return [make_subcommand(*options, name=f"s{number}") for number in range(subcommands)]
+
+    commands.registration(wordy(7))
+    with pytest.raises(ValueError, match=r"characters of texts; Discord takes 8000"):
+        commands.registration(wordy(8))
 
 
 def test_more_subcommands_than_discord_takes_is_our_mistake() -> None:
@@ -61,8 +92,11 @@ def test_a_changed_option_is_a_change_and_discord_s_defaults_are_not() -> None:
         command | {"id": "1", "version": "2", "nsfw": False, "default_member_permissions": None} for command in wanted
     ]
     assert commands.same(echoed, wanted)
-    other = commands.registration([make_subcommand(base.Option(name="place", description="Whereabouts"))])
-    assert not commands.same(echoed, other)
+    for option in (
+        base.Option(name="place", description="Whereabouts"),
+        base.Option(name="place", description="Where", completes=True),
+    ):
+        assert not commands.same(echoed, commands.registration([make_subcommand(option)]))
     assert not commands.same([], wanted)
 
 
@@ -72,16 +106,19 @@ def test_argv() -> None:
         base.Option(name="place", description="", multiple=True),
         base.Option(name="anywhere", description="", flag=True),
         base.Option(name="level", description=""),
+        base.Option(name="near", description="", multiple=True, completes=True),
     )
     given = [
         {"name": "level", "type": 3, "value": "two words, one value"},
         {"name": "anywhere", "type": 5, "value": False},
         {"name": "place", "type": 3, "value": " Cork ,, Port Calder"},
         {"name": "org", "type": 3, "value": "Acme Ltd"},
+        {"name": "near", "type": 3, "value": "Lyon, France; Cork"},
         {"name": "unheard-of", "type": 3, "value": "x"},
     ]
     data = {"name": "tocsin", "options": [{"name": "subscribe", "type": 1, "options": given}]}
     assert commands.argv(data, [subcommand]) == (
         "subscribe", "Acme Ltd", "--place", "Cork", "--place", "Port Calder", "--level", "two words, one value",
+        "--near", "Lyon, France", "--near", "Cork",
     )  # fmt: skip
     assert commands.argv({"name": "tocsin"}, [subcommand]) == ()

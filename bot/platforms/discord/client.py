@@ -1,7 +1,7 @@
 """The connection to Discord: log in, stay connected, hear of commands and losses, close cleanly."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import wraps
@@ -19,7 +19,7 @@ from bot.domain import delivery
 from bot.domain.delivery import Rejected, Scope, Unavailable
 from bot.domain.errors import TocsinError
 from bot.platforms import base
-from bot.platforms.discord import commands, errors, notifier
+from bot.platforms.discord import commands, errors, forms, interactions, notifier
 
 log = structlog.get_logger()
 
@@ -27,6 +27,16 @@ _LOGIN_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 3.0
 # A refused token is asked about again, rarely: too many refusals get the whole address barred.
 _REFUSED_PAUSE = timedelta(minutes=5)
+# Enough to post, to answer in threads, to see whether a delivery arrived, and nothing else.
+_PERMISSIONS = discord.Permissions(
+    view_channel=True,
+    send_messages=True,
+    send_messages_in_threads=True,
+    create_public_threads=True,
+    embed_links=True,
+    read_message_history=True,
+)
+_SCOPES = ("bot", "applications.commands")
 _NETWORK = (discord.DiscordException, aiohttp.ClientError, TimeoutError, OSError)
 _P = ParamSpec("_P")
 
@@ -65,6 +75,7 @@ class Client(discord.Client):
         )
         self.events: set[asyncio.Task[object]] = set()
         self._desk = desk
+        self._forms = forms.Open()
         self._known: set[int] = set() if known is None else known
 
     @property
@@ -92,8 +103,7 @@ class Client(discord.Client):
 
     @_tracked
     async def on_interaction(self, interaction: discord.Interaction[Self]) -> None:
-        if interaction.type is discord.InteractionType.application_command:
-            await commands.answer(interaction, self._desk)
+        await interactions.answer(interaction, self._desk, self._forms)
 
     @_tracked
     async def on_guild_available(self, guild: discord.Guild) -> None:
@@ -243,7 +253,9 @@ class Discord:
 
     async def _log_in(self) -> None:
         self._client = None
-        self._client = await _logged_in(self._token, self._desk, self._known)
+        client = Client(self._desk, self._known)
+        await _log_in(client, self._token)
+        self._client = client
         self._refused = False
 
     async def _connect(self) -> None:
@@ -261,9 +273,28 @@ class Discord:
 
 async def check(*, token: str, api_url: str | None = None) -> base.Problem | None:
     """Ask Discord whether it takes the token, without connecting. None if all is well."""
+    found = await _application(token, api_url)
+    return found if isinstance(found, base.Problem) else None
+
+
+async def application_id(*, token: str, api_url: str | None = None) -> int:
+    """Which application the token is of. TocsinError if Discord refuses it or cannot be reached."""
+    found = await _application(token, api_url)
+    if isinstance(found, base.Problem):
+        raise TocsinError(f"{found.problem}; {found.remedy}")
+    return found
+
+
+def invite_url(application: int | str) -> str:
+    """The link by which the administrator of a server adds the bot, with the least permissions that it needs."""
+    return discord.utils.oauth_url(application, permissions=_PERMISSIONS, scopes=_SCOPES)
+
+
+async def _application(token: str, api_url: str | None) -> int | base.Problem:
     with _addresses(api_url, None):
+        client = discord.Client(intents=discord.Intents(guilds=True))
         try:
-            client = await _logged_in(token, _NoDesk(), set())
+            await _log_in(client, token)
         except discord.LoginFailure:
             return base.Problem(problem="Discord refused the bot's token", remedy=errors.REMEDY_REFUSED)
         except _NETWORK as error:
@@ -271,39 +302,24 @@ async def check(*, token: str, api_url: str | None = None) -> base.Problem | Non
                 problem=f"Discord cannot be reached: {type(error).__name__}",
                 remedy="check the network and [discord] api_url",
             )
+        found = client.application_id
         await _close(client)
-        return None
+    return found or base.Problem(problem="Discord does not say whose token that is", remedy="try again later")
 
 
-class _NoDesk:
-    """For ``check``, which never connects and so hears of nothing."""
-
-    subcommands: Sequence[base.Subcommand] = ()
-
-    async def answer(self, _invocation: base.Invocation) -> str:
-        return ""
-
-    async def lost(self, target: str, reason: str) -> None:
-        pass
-
-    async def restored(self, target: str) -> None:
-        pass
-
-
-async def _logged_in(token: str, desk: base.Desk, known: set[int]) -> Client:
-    if not token.strip().isascii() or not token.strip().isprintable() or not token.strip():
-        raise discord.LoginFailure("not a token at all")
-    client = Client(desk, known)
+async def _log_in(client: discord.Client, token: str) -> None:
+    """Closes ``client`` if that fails."""
     try:
+        if not token.strip().isascii() or not token.strip().isprintable() or not token.strip():
+            raise discord.LoginFailure("not a token at all")
         async with asyncio.timeout(_LOGIN_TIMEOUT_S):
             await client.login(token)
     except BaseException:
         await _close(client)
         raise
-    return client
 
 
-async def _close(client: Client) -> None:
+async def _close(client: discord.Client) -> None:
     """Also where the other side does not answer: discord.py would wait 30 s for it."""
     try:
         async with asyncio.timeout(_CLOSE_TIMEOUT_S):

@@ -1,6 +1,7 @@
-"""Slash commands: what is registered with Discord, and how an interaction becomes an Invocation and a reply."""
+"""Slash commands: what is registered with Discord, and how what was typed becomes the command line's words."""
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,17 +9,18 @@ import aiohttp
 import discord
 import structlog
 
-from bot.domain import delivery, errors
-from bot.domain.channel import Channel
+from bot.domain import delivery
 from bot.platforms import base
-from bot.platforms.discord import escaping, render
+from bot.platforms.discord import completing, escaping
 
 log = structlog.get_logger()
 
 # https://discord.com/developers/docs/interactions/application-commands
 _CHAT_INPUT = 1
 _SUBCOMMAND, _STRING, _BOOLEAN = 1, 3, 5
-_MOST_OPTIONS = _MOST_SUBCOMMANDS = _MOST_CHOICES = 25
+_MOST_OPTIONS = _MOST_SUBCOMMANDS = 25
+_COMMAND_LIMIT = 8000
+_NAME = re.compile(r"[-_a-z0-9]{1,32}")
 _DESCRIPTION_LIMIT = _CHOICE_LIMIT = 100
 _GUILD_ONLY = [0]
 # Hides /tocsin-admin from most people. Who may really use it is the desk's decision.
@@ -27,9 +29,7 @@ _DESCRIPTIONS = {
     "tocsin": "Alerts for this server: subscribe, unsubscribe, see what is subscribed",
     "tocsin-admin": "For operators of tocsin: withdraw and restore access",
 }
-_MOST_REPLIES = 5
 _REGISTER_ATTEMPTS = 6
-_NOBODY = discord.AllowedMentions.none()
 _NETWORK = (discord.DiscordException, aiohttp.ClientError, TimeoutError, OSError)
 
 
@@ -43,7 +43,7 @@ def registration(subcommands: Iterable[base.Subcommand]) -> list[dict[str, Any]]
         if len(members) > _MOST_SUBCOMMANDS:
             raise ValueError(f"/{name} has {len(members)} subcommands; Discord takes {_MOST_SUBCOMMANDS}")
         command: dict[str, Any] = {
-            "name": name.lower(),
+            "name": _name(name),
             "type": _CHAT_INPUT,
             "description": _description(_DESCRIPTIONS.get(name, name)),
             "contexts": _GUILD_ONLY,
@@ -52,6 +52,8 @@ def registration(subcommands: Iterable[base.Subcommand]) -> list[dict[str, Any]]
         }
         if name.endswith("-admin"):
             command["default_member_permissions"] = _ADMINISTRATOR
+        if _size(command) > _COMMAND_LIMIT:
+            raise ValueError(f"/{name} has {_size(command)} characters of texts; Discord takes {_COMMAND_LIMIT}")
         commands.append(command)
     return commands
 
@@ -110,57 +112,6 @@ def argv(data: Mapping[str, Any], subcommands: Iterable[base.Subcommand]) -> tup
     return (name, *positional, *named)
 
 
-async def answer(interaction: discord.Interaction[Any], desk: base.Desk) -> None:
-    """Acknowledge at once (Discord waits 3 s), ask the desk, and show the asker alone what it says."""
-    try:
-        async with asyncio.timeout(delivery.CALL_TIMEOUT.total_seconds()):
-            await interaction.response.defer(ephemeral=True)
-    except _NETWORK as error:
-        # The asker sees that the command failed and gives it again, so it must not be carried out now.
-        log.warning("command_not_acknowledged", error=type(error).__name__)
-        return
-    reply = await _reply(interaction, desk)
-    try:
-        await _show(interaction, reply)
-    except _NETWORK as error:
-        log.warning("reply_not_shown", error=type(error).__name__)
-
-
-async def _reply(interaction: discord.Interaction[Any], desk: base.Desk) -> str:
-    if interaction.guild_id is None or interaction.channel_id is None:
-        return "tocsin works in the channels of a server, not in direct messages; use this command there."
-    data: Mapping[str, Any] = interaction.data or {}
-    permissions = interaction.permissions
-    invocation = base.Invocation(
-        command=str(data.get("name", "")),
-        argv=argv(data, desk.subcommands),
-        actor=f"discord:{interaction.user.id}",
-        channel=Channel("discord", str(interaction.guild_id), str(interaction.channel_id)),
-        workspace_admin=permissions.manage_guild or permissions.administrator,
-    )
-    try:
-        return await desk.answer(invocation)
-    except errors.TocsinError as error:
-        return str(error)
-    except Exception:
-        # The boundary: somebody looks at "thinking …" and must be told, whatever broke.
-        log.exception("command_failed", command=invocation.command)
-        return "This failed inside tocsin; nothing may have been changed. Its log says why; tell the operator."
-
-
-async def _show(interaction: discord.Interaction[Any], reply: str) -> None:
-    text = reply if reply.strip() else "Done."
-    first, *rest = escaping.pages(text, limit=render.CONTENT_LIMIT, most=_MOST_REPLIES)
-    await _cut(interaction.edit_original_response(content=first, allowed_mentions=_NOBODY))
-    for page in rest:
-        await _cut(interaction.followup.send(page, ephemeral=True, allowed_mentions=_NOBODY, wait=True))
-
-
-async def _cut(call: Any) -> None:
-    async with asyncio.timeout(delivery.CALL_TIMEOUT.total_seconds()):
-        await call
-
-
 async def _register(client: discord.Client, wanted: list[dict[str, Any]]) -> None:
     application = client.application_id
     if application is None:
@@ -180,7 +131,7 @@ def _subcommand(subcommand: base.Subcommand) -> dict[str, Any]:
     ordered = sorted(subcommand.options, key=lambda option: not option.required)
     return {
         "type": _SUBCOMMAND,
-        "name": subcommand.name.lower(),
+        "name": _name(subcommand.name),
         "description": _description(subcommand.description),
         "options": [_option(option) for option in ordered],
     }
@@ -189,17 +140,32 @@ def _subcommand(subcommand: base.Subcommand) -> dict[str, Any]:
 def _option(option: base.Option) -> dict[str, Any]:
     described: dict[str, Any] = {
         "type": _BOOLEAN if option.flag else _STRING,
-        "name": option.name.lower(),
+        "name": _name(option.name),
         "description": _description(option.description),
         "required": option.required,
     }
     if option.multiple:
-        described["description"] = _description(option.description, "; several: separate by commas")
-    elif len(option.choices) > _MOST_CHOICES or any(len(choice) > _CHOICE_LIMIT for choice in option.choices):
+        by = "semicolons" if completing.separator(option) == ";" else "commas"
+        described["description"] = _description(option.description, f"; several: separate by {by}")
+    elif len(option.choices) > completing.MOST_CHOICES or any(len(choice) > _CHOICE_LIMIT for choice in option.choices):
         described["description"] = _description(option.description, f"; type one of {len(option.choices)} values")
     elif option.choices:
         described["choices"] = [{"name": choice, "value": choice} for choice in option.choices]
+    if option.completes and "choices" not in described:
+        described["autocomplete"] = True
     return described
+
+
+def _name(name: str) -> str:
+    if not _NAME.fullmatch(name.lower()):
+        raise ValueError(f"{name!r} cannot be a name on Discord: 1 to 32 letters, digits, hyphens, underscores")
+    return name.lower()
+
+
+def _size(described: Mapping[str, Any]) -> int:
+    """What counts towards the limit of a command: names, descriptions and values, however deep."""
+    own = sum(len(str(described.get(key, ""))) for key in ("name", "description", "value"))
+    return own + sum(_size(part) for key in ("options", "choices") for part in described.get(key) or ())
 
 
 def _description(text: str, more: str = "") -> str:
@@ -210,7 +176,7 @@ def _values(option: base.Option, value: object) -> list[str]:
     if option.flag:
         return [""] if value is True else []
     text = str(value)
-    return [part for part in map(str.strip, text.split(",")) if part] if option.multiple else [text]
+    return completing.parts(option, text) if option.multiple else [text]
 
 
 def _canonical(command: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,6 +186,7 @@ def _canonical(command: Mapping[str, Any]) -> dict[str, Any]:
         "name": command.get("name"),
         "description": command.get("description") or "",
         "required": bool(command.get("required")),
+        "autocomplete": bool(command.get("autocomplete")),
         "permissions": None if permissions is None else str(permissions),
         "contexts": list(command.get("contexts") or ()),
         "choices": [(choice["name"], choice["value"]) for choice in command.get("choices") or ()],

@@ -110,12 +110,18 @@ def _rejected(error: discord.HTTPException, *, where: str, guild_gone: bool) -> 
                 scope=Scope.CHANNEL,
             )
         case Code.UNKNOWN_MESSAGE:
-            return Rejected(
-                reason=f"channel {where}: the message was deleted there",
-                remedy="nothing to do; the next event gets a message of its own",
-            )
+            return _deleted(where)
+        case Code.INVALID_FORM_BODY if "message_reference" in error.text:
+            return _deleted(where)
         case _:
             return Rejected(reason=said, remedy="please report this to the maintainers of tocsin")
+
+
+def _deleted(where: str) -> Rejected:
+    return Rejected(
+        reason=f"channel {where}: the message was deleted there",
+        remedy="nothing to do; the next event gets a message of its own",
+    )
 
 
 def _removed(where: str) -> Rejected:

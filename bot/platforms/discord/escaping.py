@@ -17,6 +17,7 @@ _LINE_BREAKS = re.compile("\r\n?|[\u2028\u2029\x0b\x0c\x85]")
 _ORDINAL = re.compile(r"[0-9]+\.")
 ELLIPSIS = "…"
 _JOINERS = "\u200d\ufe0e\ufe0f"
+_LINK_LIMIT = 300
 
 
 def length(text: str) -> int:
@@ -47,13 +48,27 @@ def plain(text: str, limit: int) -> str:
     return _fit((character if character != "@" else "@\u200b" for character in one_line(text)), limit)
 
 
+def linkable(url: str) -> bool:
+    """May it stand as a link? Anything unusual is left out rather than repaired."""
+    return (
+        url.startswith(("https://", "http://"))
+        and len(url) <= _LINK_LIMIT
+        and url.isascii()
+        and not any(character in url for character in "()<>[]\\\"'`|* ")
+        and url.isprintable()
+    )
+
+
 def pages(text: str, *, limit: int, most: int) -> list[str]:
-    """Escape ``text`` and split it at line breaks into at most ``most`` pieces; the last says if some was left out."""
+    """Escape ``text`` and split it at line breaks into at most ``most`` pieces; the last says if some was left out.
+
+    A line that is nothing but a web address stays a link, without a preview.
+    """
     left_out = "\n… the rest does not fit here; the command line shows all of it."
     found: list[str] = []
     page = ""
     for line in clean(text).split("\n"):
-        rest = "".join(_pieces(line))
+        rest = f"<{line.strip()}>" if linkable(line.strip()) else "".join(_pieces(line))
         if length(rest) > limit // 2:
             rest = escape(line, limit // 2)
         longer = f"{page}\n{rest}" if page else rest

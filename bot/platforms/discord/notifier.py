@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from types import SimpleNamespace
-from typing import Literal, assert_never
+from typing import Any, Literal, assert_never
 
 import aiohttp
 import discord
+import discord.http
 import structlog
 
 from bot.domain.delivery import Act, Found, Missing, Outcome, Rejected, Sending, Sent, Unavailable
@@ -19,6 +20,8 @@ log = structlog.get_logger()
 # How far Discord's clock, which message ids are made from, may be behind ours.
 _CLOCK_SKEW = timedelta(minutes=2)
 _HISTORY = 100
+# How many messages after the event's own are searched for replies to it when it is withdrawn.
+_ANSWERS_WITHIN = 300
 _NONCE_LIMIT = 25
 _ARCHIVE_AFTER_MINUTES: Literal[1440] = 1440
 _MENTION_NOBODY = discord.AllowedMentions.none()
@@ -117,46 +120,37 @@ class _Call:
         self.guild = _snowflake(sending.channel.workspace_id)
         self.channel = self._place(_snowflake(sending.channel.channel_id))
         self.target = _snowflake(sending.target_id or "")
+        self.rendering = render.render(sending)
 
     def outcome(self, error: BaseException) -> Outcome:
         gone = self.client.is_ready() and self.client.get_guild(self.guild) is None
         return errors.outcome(error, where=str(self.sending.channel), guild_gone=gone)
 
     async def post(self) -> Outcome:
-        return await self._post_in(self.channel)
+        return await self._post_in(self.channel.id)
 
     async def edit(self) -> Outcome:
-        rendering = render.render(self.sending)
-        await self.channel.get_partial_message(self.target).edit(
-            content=rendering.content, embed=_embed(rendering), allowed_mentions=_MENTION_NOBODY
-        )
+        await self._edit(self.target)
         return Sent(platform_id=str(self.target))
 
     async def reply(self) -> Outcome:
-        """Into the thread of the event's message; where there can be none, as a reply to that message."""
-        thread = self._place(self.target)
+        """Into the thread of the event's message; where there can be none, and where it has to be seen, as a reply."""
+        if self.sending.message.escalated:
+            return await self._post_in(self.channel.id, answering=True)
         try:
-            return await self._post_in(thread)
+            return await self._post_in(self.target)
         except discord.HTTPException as error:
             if error.code not in (errors.Code.UNKNOWN_CHANNEL, errors.Code.MISSING_ACCESS):
                 raise
         if await self._create_thread():
-            return await self._post_in(thread)
-        reference = discord.MessageReference(
-            message_id=self.target, channel_id=self.channel.id, guild_id=self.guild, fail_if_not_exists=True
-        )
-        return await self._post_in(self.channel, reference=reference)
+            return await self._post_in(self.target)
+        return await self._post_in(self.channel.id, answering=True)
 
     async def retract(self) -> Outcome:
-        """Delete the message, or blank it; then its thread, which would otherwise stay and tell the same."""
-        try:
-            await self.channel.get_partial_message(self.target).delete()
-        except discord.HTTPException as error:
-            if error.code not in (errors.Code.UNKNOWN_MESSAGE, errors.Code.UNKNOWN_CHANNEL):
-                if not _forbidden(error):
-                    raise
-                await self.edit()
+        """Delete or blank the message, its thread and what answers it in the channel: they tell the same."""
+        await self._withdraw(self.target)
         await self._empty_thread()
+        await self._withdraw_answers()
         return Sent(platform_id=str(self.target))
 
     async def find_in(self, place: discord.PartialMessageable) -> Found:
@@ -178,6 +172,8 @@ class _Call:
         return Sent(platform_id=str(message.id), duplicate=True) if self._is_ours(message) else Missing()
 
     async def find_reply(self) -> Found:
+        if self.sending.message.escalated:
+            return await self.find_in(self.channel)
         try:
             found = await self.find_in(self._place(self.target))
         except discord.HTTPException as error:
@@ -186,20 +182,60 @@ class _Call:
             found = Missing()
         return await self.find_in(self.channel) if isinstance(found, Missing) else found
 
-    async def _post_in(
-        self, place: discord.PartialMessageable, *, reference: discord.MessageReference | None = None
-    ) -> Outcome:
-        rendering = render.render(self.sending)
-        embed = _embed(rendering)
-        message = await place.send(
-            rendering.content,
-            embeds=[] if embed is None else [embed],
+    async def _post_in(self, place: int, *, answering: bool = False) -> Outcome:
+        reference: Any = {
+            "message_id": str(self.target),
+            "channel_id": str(self.channel.id),
+            "guild_id": str(self.guild),
+            "fail_if_not_exists": True,
+        }
+        with discord.http.handle_message_parameters(
+            **self._shown(),
             nonce=self.sending.delivery[:_NONCE_LIMIT],
-            allowed_mentions=_MENTION_NOBODY,
-            # None is what discord.py has as its default, although its types do not say so.
-            reference=reference,  # type: ignore[arg-type]
-        )
-        return Sent(platform_id=str(message.id))
+            message_reference=reference if answering else discord.utils.MISSING,
+        ) as params:
+            message = await self.client.http.send_message(place, params=self._with_components(params))
+        return Sent(platform_id=str(message["id"]))
+
+    async def _edit(self, message: int) -> None:
+        with discord.http.handle_message_parameters(**self._shown()) as params:
+            await self.client.http.edit_message(self.channel.id, message, params=self._with_components(params))
+
+    async def _withdraw(self, message: int) -> None:
+        """Delete, or blank where that is forbidden; what is gone is no trouble."""
+        try:
+            await self.channel.get_partial_message(message).delete()
+        except discord.HTTPException as error:
+            if error.code in (errors.Code.UNKNOWN_MESSAGE, errors.Code.UNKNOWN_CHANNEL):
+                return
+            if not _forbidden(error):
+                raise
+            await self._edit(message)
+
+    async def _withdraw_answers(self) -> None:
+        """Escalations, and replies where there can be no thread, stand in the channel, some time after the message."""
+        me = self.client.user.id if self.client.user else None
+        try:
+            found = [
+                message.id
+                async for message in self.channel.history(limit=_ANSWERS_WITHIN, after=discord.Object(self.target))
+                if message.author.id == me and message.reference and message.reference.message_id == self.target
+            ]
+        except discord.HTTPException as error:
+            if error.code == errors.Code.UNKNOWN_CHANNEL:
+                return
+            raise
+        for message in found:
+            await self._withdraw(message)
+
+    def _shown(self) -> dict[str, Any]:
+        embed = self.rendering.embed
+        embeds = [] if embed is None else [discord.Embed.from_dict(embed)]
+        return {"content": self.rendering.content, "embeds": embeds, "allowed_mentions": _MENTION_NOBODY}
+
+    def _with_components(self, params: discord.http.MultipartParameters) -> discord.http.MultipartParameters:
+        """discord.py would have views, which it keeps in memory for as long as it runs; ids are all that is needed."""
+        return params._replace(payload={**(params.payload or {}), "components": list(self.rendering.components)})
 
     async def _create_thread(self) -> bool:
         """False where there can be no thread; raises where the message or the channel itself is the trouble."""
@@ -259,10 +295,6 @@ def _once() -> Iterator[None]:
 
 def _forbidden(error: discord.HTTPException) -> bool:
     return error.status in (400, 403)
-
-
-def _embed(rendering: render.Rendering) -> discord.Embed | None:
-    return None if rendering.embed is None else discord.Embed.from_dict(rendering.embed)
 
 
 def _snowflake(text: str) -> int:

@@ -1,14 +1,18 @@
-"""Message → what Discord is asked to show: content, embeds, and where the delivery id stands in them. Pure.
+"""Message → what Discord is asked to show: content, embed, components, and where the delivery id stands. Pure.
 
-Everything that comes from posts goes through ``escaping``. The level is always a symbol and a word, never colour alone.
+The content alone says what matters (level, category, place, headline): it is what a phone's lock screen, a screen
+reader and people who hide embeds get. The embed adds to it and repeats nothing. Everything that comes from posts goes
+through ``escaping``. The level is always a symbol and a word, never colour alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, assert_never
 
 from bot.domain import alert as alerts
 from bot.domain import delivery
-from bot.platforms.discord import escaping
+from bot.platforms.discord import components, escaping
 
 # https://discord.com/developers/docs/resources/message#embed-object-embed-limits
 CONTENT_LIMIT = 2000
@@ -18,12 +22,13 @@ FIELD_NAME_LIMIT = 256
 FIELD_VALUE_LIMIT = 1024
 EMBED_LIMIT = 6000
 
-QUOTES_SHOWN = 5
+_HEADLINE_LIMIT = 600
+_CHANGE_LIMIT = 1000
 _QUOTE_TEXT_LIMIT = 500
-_URL_LIMIT = 300
-_CONTENT_LINE_LIMIT = 600
+_ITEM_HEADLINE_LIMIT = 160
 _FOOTER = "tocsin · "
 _SMALL_PRINT = "-# "
+_NO_EVIDENCE = "🔒 Source posts are not part of this organisation's access."
 
 _LEVELS = {
     alerts.Level.FLASH: ("🚨", "FLASH", 0xC1121F),
@@ -35,6 +40,12 @@ _CERTAINTIES = {
     alerts.Certainty.POSSIBLE: "possible: not confirmed",
     alerts.Certainty.LIKELY: "likely",
     alerts.Certainty.OBSERVED: "observed",
+}
+_CHANGES = {
+    alerts.Kind.NEW: "🆕 **New.**",
+    alerts.Kind.UPDATE: "🔄 **Updated.**",
+    alerts.Kind.CORRECTION: "✏️ **Corrected.**",
+    alerts.Kind.RETRACTION: "❌ **Retracted.**",
 }
 _CATEGORIES = {
     "terror_attack": "💣",
@@ -62,30 +73,35 @@ _CATEGORIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
-    """``embed`` is a dict of Discord's form, or None for plain text."""
+    """``embed`` and ``components`` are dicts of Discord's form; no embed: plain text."""
 
     content: str
     embed: dict[str, Any] | None = None
+    components: tuple[dict[str, Any], ...] = ()
 
 
 def render(sending: delivery.Sending) -> Rendering:
     """What ``sending`` shows. For RETRACT: the blanked text, for where the message cannot be deleted."""
     match sending.act:
         case delivery.Act.POST | delivery.Act.EDIT:
-            return _alert(sending.message, sending.delivery)
+            return _alert(sending.message, sending.delivery, sending.root)
         case delivery.Act.REPLY:
             return _reply(sending.message, sending.delivery)
         case delivery.Act.RETRACT:
             return _blank(sending.delivery)
-        case delivery.Act.NOTICE | delivery.Act.DIGEST:
+        case delivery.Act.NOTICE:
             return _text(sending.message.text, sending.delivery)
+        case delivery.Act.DIGEST:
+            return _digest(sending.message, sending.delivery)
         case _:
             assert_never(sending.act)
 
 
 def thread_name(message: delivery.Message) -> str:
     """Names no words of any post: a thread outlives the deletion of the message that it hangs on."""
-    return "What changed" if message.alert is None else f"{_category(message.alert)}: what changed"
+    if message.alert is None or message.digested:
+        return "What changed"
+    return f"{escaping.plain(_category_words(message.alert), 60)}: what changed"
 
 
 def carries(delivery_id: str, *, content: str, footers: list[str]) -> bool:
@@ -101,55 +117,72 @@ def embed_length(embed: dict[str, Any]) -> int:
     return sum(escaping.length(text) for text in texts)
 
 
-def _alert(message: delivery.Message, delivery_id: str) -> Rendering:
+def _alert(message: delivery.Message, delivery_id: str, root: str) -> Rendering:
     alert = message.alert
     if alert is None:
         return _text(message.text, delivery_id)
-    marks = _marks(alert)
-    embed: dict[str, Any] = {
-        "author": {"name": _at_a_glance(alert)},
-        "title": _headline(alert, TITLE_LIMIT),
-        "color": _colour(alert),
-        "footer": {"text": _FOOTER + delivery_id},
-        "fields": _facts(alert),
-    }
-    if marks:
-        embed["description"] = "\n".join(marks)
-    _add_quotes(embed, message.quotes)
-    place = f" · {_place_name(alert.place)}" if alert.place else ""
-    line = f"{_at_a_glance(alert)}{place}: "
-    return Rendering(content=line + _headline(alert, _CONTENT_LINE_LIMIT), embed=embed)
+    parts = _marks(alert)
+    if not message.evidence:
+        parts.append(_NO_EVIDENCE)
+    elif message.quotes:
+        parts.append(_quote(message.quotes[0]))
+    embed = _embed("\n".join(parts), _colour(alert), delivery_id)
+    embed["fields"] = _facts(alert)
+    if message.acknowledged is not None:
+        embed["fields"].append(_acknowledged(message.acknowledged))
+    return Rendering(content=_what(alert), embed=embed, components=components.rows(message, root))
 
 
 def _reply(message: delivery.Message, delivery_id: str) -> Rendering:
+    """In a thread the change is enough; what stands in the channel or under a digest names its event as well."""
     alert = message.alert
     given = (message.change, alert.change if alert else "", message.text)
-    change = next((text for text in given if escaping.one_line(text)), "Updated.")
+    change = next((text for text in given if escaping.one_line(text)), "")
     if alert is None:
-        return _text(change, delivery_id)
-    embed: dict[str, Any] = {
-        "author": {"name": f"{_at_a_glance(alert)} · revision {alert.revision}"},
-        "description": escaping.escape(change, 1500),
-        "color": _colour(alert),
-        "footer": {"text": _FOOTER + delivery_id},
-        "fields": _facts(alert),
-    }
-    _add_quotes(embed, message.quotes)
-    return Rendering(
-        content=f"{_at_a_glance(alert)}: {escaping.escape(escaping.one_line(change), _CONTENT_LINE_LIMIT)}",
-        embed=embed,
-    )
+        return _text(change or "Updated.", delivery_id)
+    explained = f"{_CHANGES[alert.kind]} {escaping.escape(change, _CHANGE_LIMIT)}".strip()
+    if message.escalated or message.digested:
+        raised = "⬆️ **ESCALATED** · " if message.escalated else ""
+        embed = _embed(explained, _colour(alert), delivery_id)
+        content = raised + _what(alert)
+    else:
+        embed = _embed("", _colour(alert), delivery_id)
+        content = explained
+    embed["fields"] = _facts(alert)
+    return Rendering(content=content, embed=embed)
+
+
+def _digest(message: delivery.Message, delivery_id: str) -> Rendering:
+    if not message.items:
+        return _text(message.text, delivery_id)
+    first = escaping.escape(escaping.one_line(message.text), _HEADLINE_LIMIT) or "Digest"
+    colour = _colour(message.items[0])
+    return Rendering(content=first, embed=_embed(_as_many_as_fit(message.items), colour, delivery_id))
+
+
+def _as_many_as_fit(items: Sequence[alerts.Alert]) -> str:
+    lines: list[str] = []
+    used = 0
+    for number, alert in enumerate(items):
+        line = _item(alert)
+        left = len(items) - number
+        rest = f"\n… and {left} more" if left > 1 else ""
+        if used + escaping.length(line) + 1 + escaping.length(rest) > DESCRIPTION_LIMIT:
+            return "\n".join([*lines, f"… and {left} more"])
+        lines.append(line)
+        used += escaping.length(line) + 1
+    return "\n".join(lines)
+
+
+def _item(alert: alerts.Alert) -> str:
+    place = f" · {_place_name(alert.place, 60)}" if alert.place else ""
+    headline = _struck(alert, _headline(alert, _ITEM_HEADLINE_LIMIT))
+    return f"{_at_a_glance(alert)}{place}: {headline} · {_time(alert.first_post_at, 'R')}"
 
 
 def _blank(delivery_id: str) -> Rendering:
-    return Rendering(
-        content="This message was withdrawn.",
-        embed={
-            "description": "Its content may no longer be shown here.",
-            "color": _GREY,
-            "footer": {"text": _FOOTER + delivery_id},
-        },
-    )
+    embed = _embed("Its content may no longer be shown here.", _GREY, delivery_id)
+    return Rendering(content="This message was withdrawn.", embed=embed)
 
 
 def _text(text: str, delivery_id: str) -> Rendering:
@@ -159,20 +192,33 @@ def _text(text: str, delivery_id: str) -> Rendering:
     escaped = escaping.escape(shown, DESCRIPTION_LIMIT)
     if escaping.length(escaped) + escaping.length(small_print) <= CONTENT_LIMIT:
         return Rendering(content=escaped + small_print)
-    return Rendering(
-        content=escaping.escape(escaping.one_line(shown), 200),
-        embed={"description": escaped, "color": _GREY, "footer": {"text": _FOOTER + delivery_id}},
-    )
+    embed = _embed(escaped, _GREY, delivery_id)
+    return Rendering(content=escaping.escape(escaping.one_line(shown), 200), embed=embed)
+
+
+def _embed(description: str, colour: int, delivery_id: str) -> dict[str, Any]:
+    embed: dict[str, Any] = {"color": colour, "footer": {"text": _FOOTER + delivery_id}}
+    return embed | {"description": description} if description else embed
+
+
+def _what(alert: alerts.Alert) -> str:
+    place = f" · {_place_name(alert.place, 200)}" if alert.place else ""
+    return f"{_at_a_glance(alert)}{place}\n**{_struck(alert, _headline(alert, _HEADLINE_LIMIT))}**"
 
 
 def _at_a_glance(alert: alerts.Alert) -> str:
     symbol, word, _ = _LEVELS[alert.level]
+    said = f"{symbol} **{word}**"
     if alert.kind is alerts.Kind.RETRACTION:
-        symbol, word = "❌", f"RETRACTED · was {word.lower()}"
+        said = f"❌ **RETRACTED** · was {word.lower()}"
     elif alert.kind is alerts.Kind.CORRECTION:
-        word = f"{word} · CORRECTED"
-    disputed = " · DISPUTED" if alert.disputed else ""
-    return f"{symbol} {word}{disputed} · {_CATEGORIES.get(alert.category, '❔')} {_category(alert)}"
+        said += " · **CORRECTED**"
+    disputed = " · **DISPUTED**" if alert.disputed else ""
+    return f"{said}{disputed} · {_CATEGORIES.get(alert.category, '❔')} {_category(alert)}"
+
+
+def _struck(alert: alerts.Alert, headline: str) -> str:
+    return f"~~{headline}~~" if alert.kind is alerts.Kind.RETRACTION else headline
 
 
 def _headline(alert: alerts.Alert, limit: int) -> str:
@@ -180,7 +226,11 @@ def _headline(alert: alerts.Alert, limit: int) -> str:
 
 
 def _category(alert: alerts.Alert) -> str:
-    return escaping.plain(alert.category.replace("_", " ").capitalize(), 60)
+    return escaping.escape(escaping.one_line(_category_words(alert)), 60)
+
+
+def _category_words(alert: alerts.Alert) -> str:
+    return alert.category.replace("_", " ").capitalize()
 
 
 def _colour(alert: alerts.Alert) -> int:
@@ -188,34 +238,35 @@ def _colour(alert: alerts.Alert) -> int:
 
 
 def _marks(alert: alerts.Alert) -> list[str]:
-    change = escaping.escape(escaping.one_line(alert.change), 1000)
     marks = []
-    match alert.kind:
-        case alerts.Kind.RETRACTION:
-            marks.append(f"❌ **Retracted.** {change}".strip())
-        case alerts.Kind.CORRECTION:
-            marks.append(f"✏️ **Corrected.** {change}".strip())
-        case alerts.Kind.UPDATE:
-            marks.append(f"🔄 **Updated.** {change}".strip())
-        case alerts.Kind.NEW:
-            pass
-        case _:
-            assert_never(alert.kind)
+    if alert.kind is not alerts.Kind.NEW:
+        change = escaping.escape(escaping.one_line(alert.change), _CHANGE_LIMIT)
+        marks.append(f"{_CHANGES[alert.kind]} {change}".strip())
     if alert.disputed:
         marks.append("❓ **Disputed.** Some of the evidence contradicts this.")
     return marks
 
 
 def _facts(alert: alerts.Alert) -> list[dict[str, Any]]:
+    """Three fields: what stands beside each other in one line of an embed."""
     providers = escaping.escape(", ".join(alert.sources), 200)
     voices = f"{alert.authors} independent {'voice' if alert.authors == 1 else 'voices'}"
     posts = f"{alert.posts} {'post' if alert.posts == 1 else 'posts'}"
+    reports = f"{voices}, {posts}" + (f" · {providers}" if providers else "")
+    since = f"{_time(alert.first_post_at, 'R')}\n{_time(alert.first_post_at, 'f')}"
     return [
-        _field("Place", _place(alert.place), inline=True),
-        _field("Certainty", _CERTAINTIES[alert.certainty], inline=True),
-        _field("Reports", f"{voices}, {posts}" + (f" · {providers}" if providers else ""), inline=True),
-        _field("First post", f"<t:{int(alert.first_post_at.timestamp())}:R>", inline=True),
+        _field("Place", _place(alert.place)),
+        _field("Certainty", f"{_CERTAINTIES[alert.certainty]}\n{reports}"),
+        _field("First post", since),
     ]
+
+
+def _acknowledged(acknowledgement: delivery.Acknowledgement) -> dict[str, Any]:
+    platform, _, account = acknowledgement.by.partition(":")
+    known = platform == "discord" and account.isascii() and account.isdigit()
+    by = f"<@{account}>" if known else escaping.escape(escaping.one_line(acknowledgement.by), 200)
+    field = _field("✅ Acknowledged", f"by {by} · {_time(acknowledgement.at, 'R')}")
+    return field | {"inline": False}
 
 
 def _place(place: alerts.Place | None) -> str:
@@ -224,41 +275,28 @@ def _place(place: alerts.Place | None) -> str:
     zoom = max(3, min(13, 13 - int(max(place.radius_km, 1.0)).bit_length() + 2))
     at = f"{place.lat:.4f}/{place.lon:.4f}"
     link = f"https://www.openstreetmap.org/?mlat={place.lat:.4f}&mlon={place.lon:.4f}#map={zoom}/{at}"
-    return f"[{_place_name(place)}]({link}) · within {place.radius_km:.3g} km"
+    return f"[{_place_name(place, 200)}]({link})\nwithin {place.radius_km:.3g} km"
 
 
-def _place_name(place: alerts.Place) -> str:
+def _place_name(place: alerts.Place, limit: int) -> str:
     country = f", {place.country}" if place.country else ""
-    return escaping.escape(escaping.one_line(place.name + country) or "somewhere", 200)
+    return escaping.escape(escaping.one_line(place.name + country) or "somewhere", limit)
 
 
-def _add_quotes(embed: dict[str, Any], quotes: tuple[delivery.Quote, ...]) -> None:
-    """As many of the first quotes as fit into the embed as a whole."""
-    for number, quote in enumerate(quotes[:QUOTES_SHOWN], start=1):
-        text = escaping.escape(escaping.one_line(quote.text), _QUOTE_TEXT_LIMIT) or "(no text)"
-        field = _field(f"💬 Report {number}", f"> {text}\n{_source(quote)}", inline=False)
-        if embed_length(embed) + escaping.length(field["name"]) + escaping.length(field["value"]) > EMBED_LIMIT:
-            return
-        embed["fields"].append(field)
+def _quote(quote: delivery.Quote) -> str:
+    text = escaping.escape(escaping.one_line(quote.text), _QUOTE_TEXT_LIMIT) or "(no text)"
+    # A DID tells a reader nothing, and the link leads to its account.
+    author = None if quote.author and quote.author.startswith("did:") else quote.author
+    source = [escaping.escape(escaping.one_line(part), 60) for part in (quote.provider, author) if part]
+    if quote.url and escaping.linkable(quote.url):
+        source.append(f"[the post]({quote.url})")
+    return f"> {text}\n— {' · '.join([*source, _time(quote.created_at, 'R')])}"
 
 
-def _source(quote: delivery.Quote) -> str:
-    parts = [escaping.escape(escaping.one_line(part), 60) for part in (quote.provider, quote.author) if part]
-    if quote.url and _safe(quote.url):
-        parts.append(f"[the post]({quote.url})")
-    return " · ".join([*parts, f"<t:{int(quote.created_at.timestamp())}:R>"])
+def _time(at: datetime, style: str) -> str:
+    """Discord shows it in the reader's zone and language. ``R``: how long ago, ``f``: date and time."""
+    return f"<t:{int(at.timestamp())}:{style}>"
 
 
-def _safe(url: str) -> bool:
-    """May it stand inside a masked link? Anything unusual is left out rather than repaired."""
-    return (
-        url.startswith(("https://", "http://"))
-        and len(url) <= _URL_LIMIT
-        and url.isascii()
-        and not any(character in url for character in "()<>[]\\\"'`|* ")
-        and url.isprintable()
-    )
-
-
-def _field(name: str, value: str, *, inline: bool) -> dict[str, Any]:
-    return {"name": name, "value": value, "inline": inline}
+def _field(name: str, value: str) -> dict[str, Any]:
+    return {"name": name, "value": value, "inline": True}

@@ -1,4 +1,4 @@
-"""The Slack side of the service: one workspace, one Socket Mode connection that is kept up, one notifier."""
+"""Slack in Socket Mode: one workspace, one connection that is kept up, one notifier; no public address."""
 
 import asyncio
 import contextlib
@@ -13,16 +13,17 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.domain.errors import TocsinError
 from bot.platforms import base
 from bot.platforms.base import Problem
-from bot.platforms.slack import commands, connection, errors, notifier
+from bot.platforms.slack import commands, connection, errors, manifest, notifier
+from bot.platforms.slack.workspaces import OneWorkspace
 
 log = structlog.get_logger()
 
 API_URL = "https://slack.com/api/"
-SCOPES = ("chat:write", "commands", "channels:history", "users:read")
 
 _CALL_TIMEOUT = timedelta(seconds=8)
 _CONNECT_TIMEOUT = timedelta(seconds=4)
@@ -64,9 +65,10 @@ class Slack:
         self._timeout = timeout
         self._backoff = backoff or _full_jitter
         self._client = make_client(bot_token, api_url)
-        self.notifier = notifier.SlackNotifier(self._client)
-        self._listeners = commands.Listeners(desk=desk, client=self._client)
-        self._bolt = commands.make_app(self._client, self._listeners)
+        self._workspace = OneWorkspace(bot_token)
+        self.notifier = notifier.SlackNotifier(self._client, self._workspace)
+        self._listeners = commands.Listeners(desk=desk, client=self._client, workspaces=self._workspace)
+        self._bolt = commands.make_app(self._client, self._listeners, self._workspace)
         self._stack = contextlib.AsyncExitStack()
         self._current: connection.Connection | None = None
         self._open: set[connection.Connection] = set()
@@ -99,7 +101,7 @@ class Slack:
     @property
     def team(self) -> str | None:
         """``T0123`` once Slack has been reached."""
-        return self.notifier.team
+        return self._workspace.team
 
     async def check(self) -> Problem | None:
         """Ask Slack now whether both tokens are good, without touching the connection."""
@@ -184,8 +186,7 @@ class Slack:
     async def _introduce(self) -> dict[str, Any]:
         identity = await self._ask(self._client.auth_test(), _BOT)
         team = str(identity["team_id"])
-        self._listeners.bot_user = identity.get("user_id")
-        self.notifier.team = team
+        self._workspace.team, self._workspace.user = team, identity.get("user_id")
         await self._desk.restored(f"slack:{team}")
         return identity
 
@@ -212,8 +213,11 @@ async def check(*, bot_token: str, app_token: str, api_url: str = API_URL) -> Pr
         return await _check(client, app_token)
 
 
-def make_client(bot_token: str, api_url: str = API_URL) -> AsyncWebClient:
-    """The outbox retries, the SDK must not: it would post twice what was processed and then reset."""
+def make_client(bot_token: str | None, api_url: str = API_URL) -> AsyncWebClient:
+    """The outbox retries, the SDK must not: it would post twice what was processed and then reset.
+
+    ``bot_token`` None: each call brings its workspace's own.
+    """
     base_url = api_url if api_url.endswith("/") else api_url + "/"
     client = AsyncWebClient(bot_token, base_url=base_url, retry_handlers=[], logger=connection.sdk_logger())
     if urlsplit(base_url).scheme != "https":
@@ -226,6 +230,13 @@ def make_session(timeout: timedelta) -> aiohttp.ClientSession:
     most = timeout.total_seconds()
     connect = min(most, _CONNECT_TIMEOUT.total_seconds())
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=most, sock_connect=connect))
+
+
+def missing_scopes(response: AsyncSlackResponse) -> list[str]:
+    """What the token of an answered call lacks; nothing where the answer does not tell."""
+    granted = str(response.headers.get("x-oauth-scopes") or "")
+    held = {name.strip() for name in granted.split(",")}
+    return [scope for scope in manifest.SCOPES if granted and scope not in held]
 
 
 class _RefusedError(Exception):
@@ -255,8 +266,7 @@ async def _check(client: AsyncWebClient, app_token: str) -> Problem | None:
         await client.apps_connections_open(app_token=app_token)
     except errors.REMOTE as error:
         return _failure(error, _APP).problem
-    granted = str(identity.headers.get("x-oauth-scopes") or "")
-    missing = [scope for scope in SCOPES if granted and scope not in {name.strip() for name in granted.split(",")}]
+    missing = missing_scopes(identity)
     if missing:
         return Problem(
             problem=f"the Slack app lacks the scopes {', '.join(missing)}",

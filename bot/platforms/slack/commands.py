@@ -1,9 +1,8 @@
-"""Slash commands and events from Slack: acknowledged at once, then handed to the Desk."""
+"""Slash commands, buttons, forms and events from Slack: acknowledged at once, then handed to the Desk."""
 
-import asyncio
 import re
 import shlex
-from collections.abc import Awaitable
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -11,18 +10,22 @@ from slack_bolt.app.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
-from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.domain.channel import Channel
 from bot.platforms import base
-from bot.platforms.slack import connection, errors, render
+from bot.platforms.slack import asking, connection, forms, interactions, running
+from bot.platforms.slack.asking import Asker
 from bot.platforms.slack.workspaces import Workspaces
 
 log = structlog.get_logger()
 
 COMMANDS = ("tocsin", "tocsin-admin")
-# Commands that still run when the service stops get this long to answer.
-_ANSWERED_WITHIN_S = 5.0
+
+_OPEN_QUOTATION = 'A quotation mark is not closed. Write texts with blanks in "double quotes".'
+_NOT_OPENED = (
+    "Slack did not open the form ({why}); nothing was changed. Type the command again, or with its options: "
+    "/tocsin help names them."
+)
 
 _UNINSTALLED = (
     "the app was uninstalled from the workspace; install it again and put the new token into [slack] bot_token"
@@ -46,15 +49,27 @@ _RESTORED = ("channel_unarchive", "group_unarchive")
 class Listeners:
     """Bolt's listeners."""
 
-    def __init__(self, *, desk: base.Desk, client: AsyncWebClient, workspaces: Workspaces) -> None:
+    def __init__(
+        self,
+        *,
+        desk: base.Desk,
+        client: AsyncWebClient,
+        workspaces: Workspaces,
+        patience: timedelta = interactions.PATIENCE,
+    ) -> None:
+        """``patience``: how long a form may stay open for the Desk's answer to what was filled in."""
         self._desk = desk
-        self._client = client
         self._workspaces = workspaces
-        self._running: set[asyncio.Task[Any]] = set()
+        self._asking = asking.Asking(client=client, workspaces=workspaces)
+        self._interactions = interactions.Interactions(desk=desk, asking=self._asking, patience=patience)
+        self._running = running.Running()
 
     def register(self, app: AsyncApp) -> None:
         for name in COMMANDS:
             app.command(f"/{name}")(self._command)
+        # Whatever was pressed is acknowledged; else Slack shows a warning beside it.
+        app.action(re.compile(""))(self._pressed)
+        app.view(forms.CALLBACK)(self._submitted)
         app.event("app_uninstalled")(self._uninstalled)
         app.event("tokens_revoked")(self._tokens_revoked)
         app.event("member_left_channel")(self._member_left)
@@ -66,98 +81,83 @@ class Listeners:
 
     async def close(self) -> None:
         """Wait a little for answers under way, then cut them."""
-        if not self._running:
-            return
-        _, late = await asyncio.wait(self._running, timeout=_ANSWERED_WITHIN_S)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await self._running.close()
 
     async def _command(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        await self._tracked(self._answer(body))
+        await self._running.track(self._answer(body))
+
+    async def _pressed(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        await self._running.track(self._interactions.pressed(body))
+
+    async def _submitted(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        await self._running.track(self._interactions.submitted(ack, body))
 
     async def _answer(self, body: dict[str, Any]) -> None:
-        command = str(body["command"]).removeprefix("/")
-        argv = arguments(body.get("text") or "")
-        if argv is None:
-            await self._respond(body, 'A quotation mark is not closed. Write texts with blanks in "double quotes".')
-            return
-        invocation = base.Invocation(
-            command=command,
-            argv=argv,
+        asker = Asker(
             actor=f"slack:{body['team_id']}/{body['user_id']}",
             channel=Channel("slack", body["team_id"], body["channel_id"]),
-            workspace_admin=await self._is_admin(body["team_id"], body["user_id"]),
+            user=body["user_id"],
+            response_url=body["response_url"],
+        )
+        argv = arguments(body.get("text") or "")
+        if argv is None:
+            await self._asking.reply(asker, _OPEN_QUOTATION)
+            return
+        invocation = base.Invocation(
+            command=str(body["command"]).removeprefix("/"),
+            argv=argv,
+            actor=asker.actor,
+            channel=asker.channel,
+            workspace_admin=await self._asking.is_admin(asker),
         )
         try:
-            reply = await self._desk.answer(invocation)
+            reply = await self._form_or_answer(invocation, asker, body["trigger_id"])
         except Exception:
             # Bolt would swallow it; the asker must not be left without an answer, nor the log without the fault.
-            log.exception("command_failed", command=command, actor=invocation.actor)
-            reply = "This could not be done because of a fault inside Tocsin; its log says more."
-        await self._respond(body, reply)
+            log.exception("command_failed", command=invocation.command, actor=invocation.actor)
+            reply = asking.FAULT
+        if reply is not None:
+            await self._asking.reply(asker, reply)
 
-    async def _is_admin(self, team: str, user: str) -> bool:
-        try:
-            response = await self._client.users_info(user=user, token=await self._workspaces.token(team))
-        except errors.REMOTE as error:
-            log.warning("slack_user_unknown", user=user, error=errors.code(error) or type(error).__name__)
-            return False
-        found = response.get("user") or {}
-        return bool(found.get("is_admin") or found.get("is_owner"))
-
-    async def _respond(self, body: dict[str, Any], text: str) -> None:
-        # As Bolt's respond(), but over the shared session, with its timeout and without a proxy for a local server.
-        message = render.plain(text)
-        client = AsyncWebhookClient(body["response_url"], session=self._client.session, retry_handlers=[])
-        client.proxy = self._client.proxy
-        try:
-            response = await client.send(text=message.text, blocks=message.blocks, response_type="ephemeral")
-        except errors.REMOTE as error:
-            log.warning("reply_failed", command=body["command"], error=type(error).__name__)
-            return
-        if response.status_code != 200:
-            log.warning("reply_failed", command=body["command"], status=response.status_code)
+    async def _form_or_answer(self, invocation: base.Invocation, asker: Asker, trigger_id: str) -> str | None:
+        """The reply; None where a form was opened instead."""
+        form = await self._desk.form(invocation)
+        if form is None:
+            return await self._desk.answer(invocation)
+        origin = forms.Origin(channel=asker.channel.channel_id, response_url=asker.response_url, state=form.state)
+        failure = await self._asking.open(asker, trigger_id, forms.render(form, origin))
+        return None if failure is None else _NOT_OPENED.format(why=failure)
 
     async def _uninstalled(self, body: dict[str, Any]) -> None:
-        await self._tracked(self._desk.lost(f"slack:{body['team_id']}", _UNINSTALLED))
+        await self._running.track(self._desk.lost(f"slack:{body['team_id']}", _UNINSTALLED))
 
     async def _tokens_revoked(self, body: dict[str, Any], event: dict[str, Any]) -> None:
         # ``oauth`` lists people who withdrew their own tokens: none of our business.
         if (event.get("tokens") or {}).get("bot"):
-            await self._tracked(self._desk.lost(f"slack:{body['team_id']}", _REVOKED))
+            await self._running.track(self._desk.lost(f"slack:{body['team_id']}", _REVOKED))
 
     async def _member_left(self, body: dict[str, Any], event: dict[str, Any]) -> None:
         if event.get("user") == await self._workspaces.bot_user(body["team_id"]):
-            await self._tracked(self._desk.lost(_target(body, event), _REMOVED))
+            await self._running.track(self._desk.lost(_target(body, event), _REMOVED))
 
     async def _member_joined(self, body: dict[str, Any], event: dict[str, Any]) -> None:
         if event.get("user") == await self._workspaces.bot_user(body["team_id"]):
-            await self._tracked(self._desk.restored(_target(body, event)))
+            await self._running.track(self._desk.restored(_target(body, event)))
 
     async def _channel_lost(self, body: dict[str, Any], event: dict[str, Any]) -> None:
-        await self._tracked(self._desk.lost(_target(body, event), _LOST[event["type"]]))
+        await self._running.track(self._desk.lost(_target(body, event), _LOST[event["type"]]))
 
     async def _channel_restored(self, body: dict[str, Any], event: dict[str, Any]) -> None:
-        await self._tracked(self._desk.restored(_target(body, event)))
-
-    async def _tracked(self, work: Awaitable[None]) -> None:
-        """Bolt runs each listener in a task of its own and forgets it; ``close`` must know them."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._running.add(task)
-        try:
-            await work
-        finally:
-            self._running.discard(task)
+        await self._running.track(self._desk.restored(_target(body, event)))
 
 
 def make_app(
     client: AsyncWebClient, listeners: Listeners, workspaces: Workspaces, *, signing_secret: str | None = None
 ) -> AsyncApp:
-    """Events of the bot itself are wanted (it left, it joined). Without ``signing_secret`` for Socket Mode, which has no
-    signatures to check; with it for HTTP, where an unsigned or old request is answered 401."""
+    """Events of the bot itself are wanted (it left, it joined). Without ``signing_secret`` for Socket Mode, which has
+    no signatures to check; with it for HTTP, where an unsigned or old request is answered 401."""
 
     # A plain function: Bolt gives a method's ``self`` a None of its own.
     async def authorize(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult | None:
@@ -177,8 +177,9 @@ def make_app(
         name="tocsin.slack",
         logger=connection.sdk_logger(),
         client=client,
-        authorize=authorize,
+        authorize=authorize,  # type: ignore[arg-type]  # None: it is not installed there
         signing_secret=signing_secret,
+        user_facing_authorize_error_message="Tocsin is not installed in this workspace any more; install it again.",
         request_verification_enabled=over_http,
         ssl_check_enabled=over_http,
         url_verification_enabled=over_http,

@@ -11,6 +11,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot.domain.channel import Channel
 from bot.domain.delivery import RateLimited, Rejected, Scope, Unavailable, Unknown
+from bot.platforms.slack import manifest
 
 # What a call to Slack can raise because of the remote side. AttributeError: the SDK calls ``.get`` on a 200 whose body
 # is not an object; ValueError: a body that is not UTF-8, an address that is not one.
@@ -21,8 +22,10 @@ Failure = RateLimited | Rejected | Unavailable | Unknown
 _RETRY_AFTER_DEFAULT = timedelta(seconds=30)
 _RETRY_AFTER_MOST = timedelta(hours=1)
 _REINSTALL = (
-    "install the app again and put its Bot User OAuth Token (xoxb-…) into [slack] bot_token or TOCSIN_SLACK__BOT_TOKEN"
+    "install the app again: in Socket Mode put its Bot User OAuth Token (xoxb-…) into [slack] bot_token, in HTTP mode at "
+    "public_url/slack/install"
 )
+_ADD_SCOPES = f"add the scopes {', '.join(manifest.SCOPES)}, then reinstall the app"
 
 # code → (what happened to the workspace, what to do)
 _WORKSPACE: dict[str, tuple[str, str]] = {
@@ -34,11 +37,11 @@ _WORKSPACE: dict[str, tuple[str, str]] = {
     "not_allowed_token_type": ("this kind of token may not post", _REINSTALL),
     "missing_scope": (
         "the app lacks a permission scope",
-        "add the scopes chat:write, commands, users:read, channels:history and groups:history, then reinstall the app",
+        _ADD_SCOPES,
     ),
     "no_permission": (
         "the bot token lacks a permission",
-        "add the scopes chat:write, commands, users:read, channels:history and groups:history, then reinstall the app",
+        _ADD_SCOPES,
     ),
     "access_denied": ("the workspace does not let the app in", "ask the workspace's administrators to approve the app"),
     "ekm_access_denied": ("administrators have suspended posting", "ask the workspace's administrators to lift that"),

@@ -9,7 +9,7 @@ import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain.delivery import Act, Found, Missing, Outcome, Rejected, Scope, Sending, Sent, Unavailable, Unknown
+from bot.domain.delivery import Act, Found, Missing, Outcome, Sending, Sent, Unknown
 from bot.platforms.slack import errors, render
 from bot.platforms.slack.workspaces import Workspaces
 
@@ -41,46 +41,34 @@ class SlackNotifier:
         self._timeout = timeout.total_seconds()
 
     async def send(self, sending: Sending) -> Outcome:
-        refused = self._not_ours(sending)
-        if refused is not None:
-            return refused
+        token = await self._workspaces.token(sending.channel.workspace_id)
+        if token is None:
+            return self._workspaces.without_token(sending.channel)
         match sending.act:
             case Act.POST | Act.NOTICE | Act.DIGEST:
-                return await self._cut(self._post(sending, None), sending)
+                return await self._cut(self._post(sending, token, None), sending)
             case Act.REPLY:
-                return await self._cut(self._post(sending, _target(sending)), sending)
+                return await self._cut(self._post(sending, token, _target(sending)), sending)
             case Act.EDIT:
-                return await self._cut(self._update(sending), sending)
+                return await self._cut(self._update(sending, token), sending)
             case Act.RETRACT:
-                return await self._cut(self._retract(sending), sending)
+                return await self._cut(self._retract(sending, token), sending)
             case _:
                 assert_never(sending.act)
 
     async def find(self, sending: Sending) -> Found:
-        refused = self._not_ours(sending)
-        if refused is not None:
-            return refused
+        token = await self._workspaces.token(sending.channel.workspace_id)
+        if token is None:
+            return self._workspaces.without_token(sending.channel)
         match sending.act:
             case Act.POST | Act.NOTICE | Act.DIGEST:
-                return await self._cut(self._search(sending, None), sending)
+                return await self._cut(self._search(sending, token, None), sending)
             case Act.REPLY:
-                return await self._cut(self._search(sending, _target(sending)), sending)
+                return await self._cut(self._search(sending, token, _target(sending)), sending)
             case Act.EDIT | Act.RETRACT:
-                return await self._cut(self._look(sending, _target(sending)), sending)
+                return await self._cut(self._look(sending, token, _target(sending)), sending)
             case _:
                 assert_never(sending.act)
-
-    def _not_ours(self, sending: Sending) -> Unavailable | Rejected | None:
-        if self.team is None:
-            return Unavailable(reason="Slack has not been reached yet")
-        if sending.channel.workspace_id != self.team:
-            return Rejected(
-                reason=f"workspace {sending.channel.workspace_id}: the bot token belongs to workspace {self.team}",
-                remedy=f"give the channel up with tocsin channel remove {sending.channel}, "
-                "or run a service with that workspace's token",
-                scope=Scope.WORKSPACE,
-            )
-        return None
 
     async def _cut(self, call: Awaitable[T], sending: Sending) -> T | Unknown:
         try:
@@ -89,16 +77,18 @@ class SlackNotifier:
         except TimeoutError:
             return Unknown(reason=f"Slack did not finish the {sending.act.value} in time")
 
-    async def _post(self, sending: Sending, thread: str | None) -> Outcome:
+    async def _post(self, sending: Sending, token: str, thread: str | None) -> Outcome:
         message = render.render(sending)
         try:
             response = await self._client.chat_postMessage(
+                token=token,
                 channel=sending.channel.channel_id,
                 text=message.text,
                 blocks=message.blocks,
                 attachments=message.attachments,
                 metadata=_metadata(sending),
                 thread_ts=thread,
+                reply_broadcast=True if thread is not None and message.broadcast else None,
                 unfurl_links=False,
                 unfurl_media=False,
             )
@@ -109,12 +99,13 @@ class SlackNotifier:
             return Unknown(reason="Slack took the message but did not say where it is")
         return Sent(platform_id=ts)
 
-    async def _update(self, sending: Sending) -> Outcome:
+    async def _update(self, sending: Sending, token: str) -> Outcome:
         message = render.render(sending)
         target = _target(sending)
         try:
             # What chat.update is not given stays as it was: attachments, too, must be given even if empty.
             await self._client.chat_update(
+                token=token,
                 channel=sending.channel.channel_id,
                 ts=target,
                 text=message.text,
@@ -126,27 +117,28 @@ class SlackNotifier:
             return errors.outcome(error, sending.channel, method="chat.update")
         return Sent(platform_id=target)
 
-    async def _retract(self, sending: Sending) -> Outcome:
+    async def _retract(self, sending: Sending, token: str) -> Outcome:
         target = _target(sending)
         try:
-            await self._client.chat_delete(channel=sending.channel.channel_id, ts=target)
+            await self._client.chat_delete(token=token, channel=sending.channel.channel_id, ts=target)
         except errors.REMOTE as error:
             said = errors.code(error)
             if said == "message_not_found":
                 return Sent(platform_id=target, duplicate=True)
             if said in _CANNOT_DELETE:
                 log.info("message_blanked", delivery=sending.delivery, why=said)
-                return await self._update(sending)
+                return await self._update(sending, token)
             return errors.outcome(error, sending.channel, method="chat.delete")
         return Sent(platform_id=target)
 
-    async def _search(self, sending: Sending, thread: str | None) -> Found:
+    async def _search(self, sending: Sending, token: str, thread: str | None) -> Found:
         """Through everything since the delivery was created, newest first (a thread: oldest first)."""
         cursor: str | None = None
         for _ in range(_PAGES):
             try:
                 page = await self._page(
                     sending,
+                    token,
                     thread,
                     oldest=f"{(sending.created_at - _CLOCKS_DIFFER).timestamp():.6f}",
                     limit=_PAGE,
@@ -163,10 +155,10 @@ class SlackNotifier:
         log.warning("history_too_long", delivery=sending.delivery, channel=str(sending.channel), pages=_PAGES)
         return Missing()
 
-    async def _look(self, sending: Sending, target: str) -> Found:
+    async def _look(self, sending: Sending, token: str, target: str) -> Found:
         """At one message: is it as this edit or retraction leaves it?"""
         try:
-            page = await self._page(sending, None, oldest=target, latest=target, inclusive=True, limit=1)
+            page = await self._page(sending, token, None, oldest=target, latest=target, inclusive=True, limit=1)
         except errors.REMOTE as error:
             return _unreadable(error, sending, None)
         there = [message for message in page.get("messages") or [] if message.get("ts") == target]
@@ -176,13 +168,15 @@ class SlackNotifier:
             return Sent(platform_id=target, duplicate=True)
         return Missing()
 
-    async def _page(self, sending: Sending, thread: str | None, **arguments: Any) -> dict[str, Any]:
+    async def _page(self, sending: Sending, token: str, thread: str | None, **arguments: Any) -> dict[str, Any]:
         channel = sending.channel.channel_id
         if thread is None:
-            response = await self._client.conversations_history(channel=channel, include_all_metadata=True, **arguments)
+            response = await self._client.conversations_history(
+                token=token, channel=channel, include_all_metadata=True, **arguments
+            )
         else:
             response = await self._client.conversations_replies(
-                channel=channel, ts=thread, include_all_metadata=True, **arguments
+                token=token, channel=channel, ts=thread, include_all_metadata=True, **arguments
             )
         if not isinstance(response.data, dict):
             raise ValueError("a history that is not an object")
