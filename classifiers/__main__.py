@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from classifiers import encoder, folds
+from classifiers import encoder, feedback, folds
 from classifiers.api import ModelError
+from classifiers.feedback import Feedback
 
 PARTS = ("unseen", "variants", "quantisation", "recipe", "encoders", "shipped")
 """What `evaluate` measures, in the order of its report."""
@@ -52,9 +53,11 @@ def _run(options: argparse.Namespace) -> int:
                 rate=options.rate,
                 replace=options.replace,
                 places_repeats=options.places,
+                feedback_presses=options.feedback_presses,
                 threads=options.threads,
             )
-            _say(train.train(options.shared, options.out, plan, options.start))
+            told = None if options.feedback is None else _read_feedback(options.feedback, plan.feedback_presses)
+            _say(train.train(options.shared, options.out, plan, options.start, told))
         case "folds":
             from classifiers.evaluation import unseen
 
@@ -91,6 +94,18 @@ def _run(options: argparse.Namespace) -> int:
 
             _say(card.write(options.model))
     return 0
+
+
+def _read_feedback(path: Path, presses: int) -> Feedback:
+    """The file, with a word on standard error about what is bad and what is learnt."""
+    told = feedback.read(path)
+    for number, problem in told.bad:
+        sys.stderr.write(f"{path}, line {number}: {problem}\n")
+    if told.bad:
+        sys.stderr.write(f"bad lines skipped: {len(told.bad)}, good: {told.good}\n")
+    learnt = len(told.negatives(presses))
+    sys.stderr.write(f"feedback: {learnt} of {len(told.marked)} texts have at least {presses} presses\n")
+    return told
 
 
 def _say(answer: object) -> None:
@@ -130,6 +145,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--replace", type=float, default=0.55, help="how often places and names are replaced")
     train.add_argument("--places", type=int, default=1, help="how often a text with marked places comes in an epoch")
     train.add_argument("--start", type=Path, default=None, help="go on from what another run wrote")
+    train.add_argument("--feedback", type=Path, metavar="FILE", help="learn from what `tocsin feedback --json` wrote")
+    train.add_argument(
+        "--feedback-presses", type=int, default=2, metavar="N", help="of texts that N people marked (default 2)"
+    )
     fold = command("folds", "train the models that each leave out one group of events; those in the cache are kept")
     fold.add_argument("--groups", type=int, nargs="*", default=range(folds.COUNT), choices=range(folds.COUNT))
     export = command("export", "turn trained weights into the folder that is shipped, calibrated on the fold models")

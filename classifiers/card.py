@@ -116,5 +116,7 @@ def _commands(training: dict[str, Any]) -> list[str]:
     }
     given = [f"--{option} {plan[name]}" for option, name in options.items() if plan.get(name) is not None]
     given += [f"--places {plan['places_repeats']}"] if plan.get("places_repeats", 1) != 1 else []
+    if "feedback" in training.get("data", {}):
+        given.append(f"--feedback FILE --feedback-presses {plan['feedback_presses']}")
     before = _commands(training["after"]) if "after" in training else []
     return [*before, " ".join(["python -m classifiers train", *given])]

@@ -12,7 +12,7 @@ import hashlib
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,19 @@ class Data:
 
 
 def load(
-    shared: Path, *, without: int | None = None, seed: int = 1, limit: int | None = None, own: bool = True
+    shared: Path,
+    *,
+    without: int | None = None,
+    seed: int = 1,
+    limit: int | None = None,
+    own: bool = True,
+    more: Sequence[Row] = (),
 ) -> Data:
     """Read, check and select. Raises DataError.
 
     `without` is a group of `folds` whose events go to `held_out` whole; `limit` cuts the training rows to about that
-    many, evenly; `own` takes in the project's own texts and the taxonomy's definitions.
+    many, evenly; `own` takes in the project's own texts and the taxonomy's definitions; `more` are further rows to
+    train on, capped like the rest.
     """
     sums = checksums(shared)
     rows: list[Row] = []
@@ -91,6 +98,7 @@ def load(
     if own:
         rows.extend(own_texts())
         rows.extend(definitions())
+    rows.extend(more)
     train = _capped([row for row in rows if row.split == "train"], seed)
     held_out = [row for row in rows if row.split != "train"]
     if limit is not None and limit < len(train):

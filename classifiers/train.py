@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModel, PreTrainedTokenizerFast
 
-from classifiers import augmenting, data, network
+from classifiers import augmenting, data, feedback, network
 from classifiers.normalising import case_of, normalise
 from classifiers.rows import SOURCES
 from classifiers.taxonomy import CATEGORIES
@@ -53,6 +53,7 @@ class Plan:
     mask: bool = True  # replace places and names, drop hashtags
     replace: float = 0.55  # how often places and names are replaced
     own: bool = True  # learn from the project's own texts and the taxonomy's definitions
+    feedback_presses: int = 2  # learn from the readers' feedback about texts that so many people marked
     checkpoint_every: int = 250
     threads: int = 2
 
@@ -74,13 +75,17 @@ class Batch:
     tags: np.ndarray[Any, Any]
 
 
-def train(shared: Path, out: Path, plan: Plan, start: Path | None = None) -> Path:
-    """Run the plan on the permitted data, from the base weights or those of the run `start`.
+def train(
+    shared: Path, out: Path, plan: Plan, start: Path | None = None, told: feedback.Feedback | None = None
+) -> Path:
+    """Run the plan on the permitted data and what readers told, from the base weights or those of the run `start`.
 
     Returns the file with the weights. Raises DataError and ModelError.
     """
-    corpus = data.load(shared, without=plan.group, seed=plan.seed, limit=plan.limit, own=plan.own)
-    return fit(corpus.train, corpus.hashes, out, plan, start)
+    more = [] if told is None else told.negatives(plan.feedback_presses)
+    corpus = data.load(shared, without=plan.group, seed=plan.seed, limit=plan.limit, own=plan.own, more=more)
+    hashes = corpus.hashes if told is None else corpus.hashes | {"feedback": told.digest}
+    return fit(corpus.train, hashes, out, plan, start)
 
 
 def fit(rows: Sequence[data.Row], hashes: dict[str, str], out: Path, plan: Plan, start: Path | None = None) -> Path:

@@ -3,7 +3,7 @@
 ``root`` is the delivery that posted the message.
 """
 
-from collections.abc import Iterable
+import json
 from datetime import datetime
 from typing import Any
 
@@ -63,8 +63,19 @@ def add_feedback(db: Database, root: str, actor: str, view: str, alert: str, at:
     return added.rowcount > 0
 
 
-def feedback(db: Database) -> Iterable[dict[str, Any]]:
-    """``view``, ``alert`` and how many people said so (``presses``), the oldest first."""
-    return rows(
-        db, "SELECT view, alert, count(*) AS presses FROM feedback GROUP BY view, alert ORDER BY min(at), view, alert"
+def feedback(db: Database) -> list[dict[str, Any]]:
+    """The posts under what people called not relevant: ``provider``, ``id``, ``text``, ``langs``, the alert's
+    ``category`` and how many people said so (``presses``: each once, in however many channels and revisions).
+
+    Those first that were called so first; a post comes once for each category. Without posts that were deleted since,
+    and without official warnings, which no model has chosen.
+    """
+    found = rows(
+        db,
+        "SELECT p.provider, p.id, p.text, json_extract(p.more, '$.langs') AS langs, a.category, "
+        "count(DISTINCT f.actor) AS presses FROM feedback f "
+        "JOIN alerts a ON a.view = f.view AND a.alert = f.alert JOIN json_each(a.body, '$.evidence') e "
+        "JOIN posts p ON p.post = e.value WHERE p.deleted_at IS NULL AND json_extract(p.more, '$.official') IS NULL "
+        "GROUP BY p.post, a.category ORDER BY min(f.at), p.seq, a.category",
     )
+    return [each | {"langs": json.loads(each["langs"])} for each in found]

@@ -17,7 +17,7 @@ from bot.web import previews
 
 DEFAULT = "local"  # the organisation that is shown where none is named
 RECENT = timedelta(hours=24)  # what was recorded longer ago needs the capability ``history``
-MOST_EVENTS = 500
+MOST_EVENTS = 300
 MOST_EVIDENCE = 60
 MOST_REPLIES = 8
 

@@ -186,7 +186,7 @@ function rowOf(event) {
       ...words.marks(event).map((said) => el("span", { class: "mark" }, said)), words.age(event.raised_at)),
     el("div", { class: "headline", dir: "auto" }, event.headline),
     el("div", { class: "facts" },
-      el("bdi", { class: "where" }, words.place(event.place)), el("span", {}, event.certainty),
+      el("bdi", { class: "where" }, words.shortPlace(event.place)), el("span", {}, event.certainty),
       el("span", {}, words.voices(event))),
   );
   rows.set(event.event, row);

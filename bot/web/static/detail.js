@@ -73,7 +73,7 @@ function head(event) {
 function facts(event) {
   const rows = [
     ["Place", el("bdi", {}, words.place(event.place)),
-      event.place && event.place.radius_km >= 1 ? ` within ${words.kilometres(event.place.radius_km)}` : ""],
+      event.place && event.place.radius_km >= 1 ? `, within ${words.kilometres(event.place.radius_km)}` : ""],
     ["Certainty", words.certainty(event.certainty)],
     ["Heard from", `${words.counted(event.authors, "independent voice")} in ${words.posts(event)}`],
     ["Providers", event.sources.join(", ")],

@@ -46,6 +46,9 @@ export function place(where) {
   return country === "" || where.name.includes(country) ? where.name : `${where.name} (${country})`;
 }
 
+/** As short as it is clear: without the country where the name says more than the place alone. */
+export const shortPlace = (where) => (where?.name.includes(",") ? where.name : place(where));
+
 export const voices = (event) => counted(event.authors, "voice");
 export const posts = (event) => counted(event.posts, "post");
 export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
