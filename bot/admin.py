@@ -14,7 +14,7 @@ from bot.domain import access as rules
 from bot.domain import alert as alerts
 from bot.domain import channel as channels
 from bot.domain import errors, subscription, times
-from bot.domain.access import Capability, Grant, Organisation, OrganisationState, Policy
+from bot.domain.access import Capability, Grant, Organisation, OrganisationState, Policy, Terms
 from bot.domain.alert import Alert
 from bot.domain.channel import Channel
 from bot.domain.delivery import Act
@@ -86,7 +86,17 @@ async def record_refusal(database: Database, actor: Actor, action: str, target: 
     await database.write(record)
 
 
-def add_organisation(db: Tables, actor: Actor, at: datetime, name: str, sector: str) -> Organisation:
+def add_organisation(
+    db: Tables,
+    actor: Actor,
+    at: datetime,
+    name: str,
+    sector: str,
+    *,
+    purpose: str = "",
+    parent: str = "",
+    domain: str = "",
+) -> Organisation:
     """A new organisation without any grant. Its name is unique whatever the case."""
     name = name.strip()
     if not name:
@@ -94,10 +104,17 @@ def add_organisation(db: Tables, actor: Actor, at: datetime, name: str, sector: 
     rules.check_sector(sector)
     if directory.find_organisation(db, name) is not None:
         raise errors.TocsinError(f"organisation {name!r} exists already; `tocsin org show` shows it")
-    org = Organisation(org=f"o{secrets.token_hex(4)}", name=name, sector=sector)
+    org = Organisation(
+        org=f"o{secrets.token_hex(4)}",
+        name=name,
+        sector=sector,
+        purpose=purpose.strip(),
+        parent=parent.strip(),
+        domain=domain.strip().casefold(),
+    )
     directory.add_organisation(db, org, at)
     check_views(db, at, "org add")
-    _audit(db, actor, at, "org-add", org.org, effect={"name": name, "sector": sector})
+    _audit(db, actor, at, "org-add", org.org, effect={"name": name, "sector": sector, "purpose": org.purpose})
     return org
 
 
@@ -106,9 +123,9 @@ def set_organisation_state(db: Tables, actor: Actor, at: datetime, name: str, st
     org = directory.organisation(db, name)
     directory.set_state(db, org.org, state)
     version = access.bump_version(db)
-    withheld = (
-        deliveries.withhold_denied(db, [org], access.policy(db), at)[0] if state is OrganisationState.SUSPENDED else 0
-    )
+    withheld = 0
+    if state is OrganisationState.SUSPENDED:
+        withheld = sum(deliveries.withhold_denied(db, [replace(org, state=state)], access.policy(db), at)[:2])
     if state is OrganisationState.ACTIVE:
         check_views(db, at, "org resume")
     action = "org-suspend" if state is OrganisationState.SUSPENDED else "org-resume"
@@ -205,10 +222,7 @@ def grant(
     reason: str,
 ) -> Grant:
     """Permit an organisation or a sector to receive from a provider. Without capabilities: alerts and evidence."""
-    if (org is None) == (sector is None):
-        raise errors.UsageError("grant: give exactly one of --org and --sector")
-    if sector is not None:
-        rules.check_sector(sector)
+    check_grant(org=org, sector=sector, provider=provider, until=until, reason=reason, capabilities=capabilities)
     made = Grant(
         grant=f"g{secrets.token_hex(4)}",
         org=directory.organisation(db, org).org if org is not None else None,
@@ -230,6 +244,62 @@ def grant(
         reason=reason,
         effect={"grant": made.grant, "provider": provider, "capabilities": sorted(made.capabilities)},
     )
+    return made
+
+
+def check_grant(
+    *,
+    org: str | None,
+    sector: str | None,
+    provider: str,
+    capabilities: Sequence[str],
+    until: datetime | None,  # noqa: ARG001 (any time is good)
+    reason: str,
+) -> None:
+    """Raise UsageError for what cannot be granted."""
+    if (org is None) == (sector is None):
+        raise errors.UsageError("grant: give exactly one of --org and --sector")
+    if sector is not None:
+        rules.check_sector(sector)
+    if not reason.strip():
+        raise errors.UsageError("grant: give a --reason; it stands in the audit")
+    rules.check_provider(provider)
+    for name in capabilities:
+        Capability(name)
+
+
+def set_terms(
+    db: Tables,
+    actor: Actor,
+    at: datetime,
+    *,
+    provider: str,
+    barred_sectors: Sequence[str],
+    barred_cells: Sequence[tuple[str, str]],
+    quota: int | None,
+    reason: str,
+) -> Terms:
+    """What a provider's terms bar, in place of what they were; holds at once, like a revocation."""
+    if rules.check_provider(provider) == "*":
+        raise errors.UsageError("terms: name one provider")
+    if not reason.strip():
+        raise errors.UsageError("terms: give a --reason, such as where the terms stand; it stands in the audit")
+    for sector in [*barred_sectors, *(sector for _, sector in barred_cells)]:
+        rules.check_sector(sector)
+    made = Terms(
+        provider=provider, barred_sectors=frozenset(barred_sectors), barred_cells=frozenset(barred_cells), quota=quota
+    )
+    access.set_terms(db, made, reason=reason, author=str(actor), at=at)
+    access.bump_version(db)
+    queued, held, in_flight = deliveries.withhold_denied(db, directory.organisations(db), access.policy(db), at)
+    check_views(db, at, "terms")
+    _audit(
+        db, actor, at, "terms", provider, reason=reason,
+        effect={
+            "barred_sectors": sorted(made.barred_sectors), "barred_cells": sorted(made.barred_cells), "quota": quota,
+            "withheld": queued + held, "in_flight": in_flight,
+        },
+    )  # fmt: skip
     return made
 
 
@@ -362,7 +432,7 @@ def _is_editor(db: Tables, actor: Actor, channel: Channel) -> bool:
 
 
 def _subscribe(
-    db: Tables, actor: Actor, at: datetime, channel: Channel, wanted: Subscription, replacing: str | None
+    db: Tables, actor: Actor, at: datetime, channel: Channel, wanted: Subscription, replacing: str | None = None
 ) -> Subscription:
     org = check_may_receive(db, channel, at)
     if not wanted.anywhere and not wanted.places:

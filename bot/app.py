@@ -128,6 +128,7 @@ async def run(settings: Config, *, stream: TextIO = sys.stdout) -> None:
                 suggest=gazetteer.suggest,
                 now=now,
                 on_change=service.wake,
+                two_persons=settings.two_persons,
             )
             chat = await stack.enter_async_context(_platforms(settings, database, desk, stream))
             service.use(chat.notifiers)
@@ -387,7 +388,7 @@ async def _deliver(
 ) -> None:
     desk = FrontDesk(
         database, operator_named=settings.operator_named, locate=locator(lambda: gazetteer),
-        suggest=gazetteer.suggest, now=now, on_change=service.wake,
+        suggest=gazetteer.suggest, now=now, on_change=service.wake, two_persons=settings.two_persons,
     )  # fmt: skip
     async with _platforms(settings, database, desk, stream) as chat:
         service.use(chat.notifiers)

@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 
 import click
 
-from bot import admin, printing, revoking, tuning
+from bot import admin, approving, printing, revoking, tuning
 from bot.admin import Actor
 from bot.domain import channel as channels
 from bot.domain import errors, presets, times
 from bot.domain.access import Capability
 from bot.domain.alert import Certainty, Level
 from bot.domain.channel import Channel
-from bot.domain.subscription import PlaceFilter, Subscription, with_radius
+from bot.domain.subscription import RADIUS_KM, PlaceFilter, Subscription, with_radius
 from bot.pipeline import explaining
 from bot.store import deliveries, directory
 from bot.store.database import Database, Tables
@@ -26,7 +26,6 @@ from classifiers.api import CATEGORIES
 
 F = TypeVar("F", bound=Callable[..., Any])
 RECENT = timedelta(hours=24)  # further back is looking back, which needs the capability ``history``
-RADIUS_KM = 50.0  # around a town, unless said otherwise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +38,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a command needs to run. ``channel``: where it was typed; None on the command line."""
+    """What a command needs to run. ``channel``: where it was typed; None on the command line. ``two_persons``: the acts
+    that another operator has to approve."""
 
     database: Database
     actor: Actor
     now: Callable[[], datetime]
     locate: Callable[[str], PlaceFilter | None]
     channel: Channel | None = None
+    two_persons: frozenset[str] = frozenset()
 
 
 class When(click.ParamType[datetime]):
@@ -112,7 +113,12 @@ def revocation_options(command: F) -> F:
             click.option("--reason", required=True, help="Stands in the audit and in refusals."),
             click.option("--from", "from_at", type=When(), help="Not before this time."),
             click.option("--until", type=When(), help="Ends by itself at this time."),
+            click.option("--requester", default="", help="Who asked for it; stands in the transparency report."),
+            click.option("--notice", help="Tell the channels this, instead of the usual sentence."),
+            click.option("--silent", help="Tell the channels nothing; the reason why stands in the audit."),
             click.option("--retract", is_flag=True, help="Also take back what was delivered."),
+            click.option("--within", help="Take back only what was sent in this time, such as 36h."),
+            click.option("--drop-credentials", is_flag=True, help="At the end let go of the workspaces' tokens."),
             click.option("--dry-run", is_flag=True, help="Show whom it touches and whom not; change nothing."),
             click.option("--plan", help="Refuse unless this dry run's plan still holds."),
         ]
@@ -177,18 +183,69 @@ async def unsubscribe(context: Context, channel: Channel, subscription_id: str |
 
 async def revoke(context: Context, values: dict[str, Any]) -> Answer:
     """Withdraw access, or plan to. ``values`` are ``revocation_options``."""
-    order = revoking.Order(**values)
+    order = revoking.Order(**values | {"within": span(values["within"]) if values["within"] else None})
     target = " ".join(f"{k}={values[k]}" for k in ("org", "workspace", "channel", "sector", "provider") if values[k])
-    effect = await admin.act(context.database, context.actor, "revoke", target, context.now, revoking.revoke, order)
+    effect = await admin.act(
+        context.database, context.actor, "revoke", target, context.now, approving.revoke, order, context.two_persons
+    )
     return Answer(text=_told(effect), data=effect.to_json())
 
 
 async def reinstate(context: Context, revocation: str, reason: str) -> Answer:
-    """Lift a revocation."""
+    """Lift a revocation, or propose it where that needs a second person."""
     done = await admin.act(
-        context.database, context.actor, "reinstate", revocation, context.now, revoking.reinstate, revocation, reason
-    )
+        context.database, context.actor, "reinstate", revocation, context.now, approving.reinstate, revocation, reason,
+        context.two_persons,
+    )  # fmt: skip
+    if done["lifted_at"] is None:
+        return Answer(text=f"{_proposed([done['proposal']])}; until then revocation {revocation} holds", data=done)
     return Answer(text=f"revocation {revocation} is lifted; what was withheld stays withheld", data=done)
+
+
+async def grant(context: Context, values: dict[str, Any]) -> Answer:
+    """Permit to receive, or propose it where that needs a second person. ``values``: as ``admin.grant`` takes them."""
+    target = values["org"] or f"sector {values['sector']}"
+    made = await admin.act(
+        context.database, context.actor, "grant", target, context.now, approving.grant, values, context.two_persons
+    )
+    if isinstance(made, str):
+        return Answer(
+            text=f"{_proposed([made])}; until then nothing is granted", data={"grant": None, "proposal": made}
+        )
+    data = {
+        "grant": made.grant, "org": made.org, "sector": made.sector, "provider": made.provider,
+        "capabilities": sorted(made.capabilities),
+    }  # fmt: skip
+    return Answer(text=f"grant {made.grant}: {made.provider} to {made.org or made.sector}", data=data)
+
+
+async def approve(context: Context, proposal: str) -> Answer:
+    """Carry out what another operator has proposed."""
+    if context.actor.operator is None:
+        await admin.refuse(context.database, context.actor, "approve", proposal, context.now(), "not an operator")
+    done = await approving.approve(context.database, context.actor, context.now(), proposal)
+    return Answer(text=f"approved {proposal}: {done}", data={"proposal": proposal, "state": "approved", "done": done})
+
+
+async def reject(context: Context, proposal: str) -> Answer:
+    """Turn down what an operator has proposed."""
+    await admin.act(context.database, context.actor, "reject", proposal, context.now, approving.reject, proposal)
+    return Answer(text=f"proposal {proposal} is rejected", data={"proposal": proposal, "state": "rejected"})
+
+
+async def proposals(context: Context) -> Answer:
+    """What waits for a second operator, and what became of the rest."""
+    found = await context.database.read(approving.listed, context.now())
+    shown = ["proposal", "act", "target", "proposer", "expires_at", "state", "reason"]
+    return Answer(text=printing.table(found, shown), data=found)
+
+
+def span(text: str) -> timedelta:
+    """``30m``, ``2h``, ``1d``; raises UsageError."""
+    try:
+        return times.parse_span(text)
+    except (ValueError, OverflowError):
+        raise errors.UsageError(f"{text!r} is not a span of time; write 30m, 2h or 1d") from None
 
 
 async def look_back(context: Context, name: str, since: datetime | None, search: str) -> Answer:
@@ -236,9 +293,10 @@ async def why(context: Context, channel: Channel, what: str | None) -> Answer:
     return explained(*await context.database.read(read))
 
 
-def _radii(given: Sequence[str]) -> tuple[float, dict[str, float]]:
-    """``50``, ``earthquake=300`` → the radius of all, and those of categories."""
-    radius_km, radii = RADIUS_KM, {}
+def _radii(given: Sequence[str]) -> tuple[float | None, dict[str, float]]:
+    """``50``, ``earthquake=300`` → the radius of all, if one is given, and those of categories."""
+    radius_km: float | None = None
+    radii: dict[str, float] = {}
     for text in given:
         category, _, number = text.rpartition("=")
         try:
@@ -280,13 +338,25 @@ def _told(effect: revoking.Effect) -> str:
         if effect.dry_run
         else f"revocation {effect.revocation} holds since {effect.committed_at}"
     )
+    if effect.proposals:
+        head += f"; {_proposed(effect.proposals)}"
     lines = [
         head,
         f"touched: {names}" + ("" if effect.touched else "; check the names, `tocsin org list` shows them"),
         f"not touched: {others}",
-        f"queued and withheld: {effect.withheld} · in flight (may still arrive within 10 s): {len(effect.in_flight)}"
-        f" · delivered before: {effect.delivered}",
+        f"queued and withheld: {effect.withheld} (held back for the channel: {effect.held})",
+        f"in flight (may still arrive within 10 s): {len(effect.in_flight)} · delivered before: {effect.delivered}",
     ]
     if effect.retracting:
         lines.append(f"being retracted: {effect.retracting}")
+    if effect.notices:
+        lines.append(f"channels told: {effect.notices}")
+    if effect.dropping:
+        lines.append(f"tokens to be let go of: {', '.join(effect.dropping)}")
     return "\n".join(lines)
+
+
+def _proposed(ids: Sequence[str]) -> str:
+    return "proposed, another operator has to approve it within a day: " + ", ".join(
+        f"`tocsin approve {each}`" for each in ids
+    )

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from bot.domain import access
+from bot.domain import access as rules
 from bot.domain.errors import UsageError
 from classifiers.api import CATEGORIES
 
@@ -189,6 +189,14 @@ class ReplaySource(_Part):
 Source = Annotated[JetstreamSource | ReplaySource, Field(discriminator="type")]
 
 
+# The acts that can need a second person; ``approving.Act`` has the same names.
+TwoPersonAct = Literal["retract", "drop-credentials", "reinstate-sector", "grant-sector"]
+
+
+class Access(_Part):
+    two_persons: list[TwoPersonAct] = ["retract", "drop-credentials", "reinstate-sector", "grant-sector"]
+
+
 class Operator(_Part):
     name: str
     ids: list[str]
@@ -220,6 +228,7 @@ class Config(BaseSettings):
     discord: Discord = Discord()
     web: Web = Web()
     logs: Logs = Logs()
+    access: Access = Access()
     source: list[Source] = [JetstreamSource(type="jetstream")]
     operator: list[Operator] = []
 
@@ -243,6 +252,11 @@ class Config(BaseSettings):
     def providers(self) -> list[str]:
         """The providers of the configured sources; a replay without one may hold any."""
         return sorted({source.provider or "*" for source in self.source})
+
+    @property
+    def two_persons(self) -> frozenset[str]:
+        """The acts that need a second operator; none while there is only one to ask."""
+        return frozenset(self.access.two_persons) if len(self.operator) > 1 else frozenset()
 
     def operator_named(self, account: str) -> str | None:
         """Whose account ``slack:T0123/U0456`` is, if an operator's."""
@@ -292,7 +306,7 @@ def _checked_provider(provider: str) -> str:
     if provider == "*":
         raise ValueError("a source has one provider; '*' stands for all of them in grants and revocations only")
     try:
-        return access.check_provider(provider)
+        return rules.check_provider(provider)
     except UsageError as error:
         raise ValueError(str(error)) from None
 

@@ -16,7 +16,6 @@ from bot.domain.delivery import Quote
 from bot.domain.subscription import PlaceFilter, Subscription
 from bot.platforms.base import Action, Faults, Form, Invocation, Press, Subcommand, Submission
 from bot.platforms.console import printable
-from bot.store import directory
 from bot.store.database import Database
 from classifiers.api import CATEGORIES
 
@@ -29,7 +28,7 @@ _NOT_WRITTEN = "the service could not write this down; its operators find the re
 
 class FrontDesk:
     """``operator_named``: account → that operator's name; ``locate``, ``suggest``: names of places; ``on_change``:
-    something may be due now."""
+    something may be due now; ``two_persons``: the acts that another operator has to approve."""
 
     def __init__(
         self,
@@ -40,6 +39,7 @@ class FrontDesk:
         suggest: Callable[[str], Sequence[str]],
         now: Callable[[], datetime],
         on_change: Callable[[], None],
+        two_persons: frozenset[str] = frozenset(),
     ) -> None:
         self._database = database
         self._operator_named = operator_named
@@ -47,6 +47,7 @@ class FrontDesk:
         self._suggest = suggest
         self._now = now
         self._on_change = on_change
+        self._two_persons = two_persons
         self.subcommands: Sequence[Subcommand] = [
             *slash.subcommands(slash.tocsin),
             *slash.subcommands(slash.tocsin_admin),
@@ -61,7 +62,8 @@ class FrontDesk:
             if group is slash.tocsin_admin and context.actor.operator is None:
                 await admin.refuse(
                     self._database, context.actor, " ".join(argv[:1]) or "help",
-                    shlex.join(argv[1:]), self._now(), "not an operator",
+                    "" if argv[:1] == ["join"] else shlex.join(argv[1:]),  # the words are a code then
+                    self._now(), "not an operator",
                 )  # fmt: skip
             answer = await slash.invoke(group, argv, context)
         except errors.StoreError as error:
@@ -131,7 +133,10 @@ class FrontDesk:
             case "zone":
                 found = _like(typed, sorted(available_timezones()))
             case "subscription" if command == "tocsin" and subcommand in ("change", "unsubscribe"):
-                owned = await self._database.read(directory.subscriptions, str(channel))
+                try:
+                    owned = await self._database.read(admin.subscriptions, self._now(), channel)
+                except errors.TocsinError:
+                    return []
                 found = _like(typed, [each.subscription for each in owned])
             case _:
                 found = []
@@ -160,6 +165,7 @@ class FrontDesk:
             now=self._now,
             locate=self._locate,
             channel=channel,
+            two_persons=self._two_persons,
         )
 
     async def _asked(self, words: Sequence[str], context: Context) -> Form | None:

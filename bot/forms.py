@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from bot.commands import RADIUS_KM
 from bot.domain import errors, presets
 from bot.domain.alert import Certainty, Level
 from bot.domain.subscription import PlaceFilter, Subscription, with_radius
@@ -23,7 +22,9 @@ _CERTAINTIES = (
     (Certainty.LIKELY.value, "Corroborated: a little later, surer"),
     (Certainty.OBSERVED.value, "Observed or official"),
 )
-_RADIUS = re.compile(r"^(.*?)[\s,]*(?:±|\+-|\+/-|within|:)?\s*(\d+(?:[.,]\d+)?)\s*km$", re.IGNORECASE)
+_RADIUS = re.compile(r"^(.*?),? ?(?:±|\+-|\+/-|within|:)? ?(\d{1,6}(?:[.,]\d{1,6})?) ?km$", re.IGNORECASE)
+_PLACE_MOST = 200  # characters
+_PLACES_MOST = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +88,9 @@ def read(
     where = " ".join(values.get(WHERE, ())).strip()
     anywhere = where.casefold() in ("anywhere", "everywhere", "worldwide")
     if not anywhere:
+        known = {_named(place).casefold(): place for place in changed.places} if changed else {}
         try:
-            places = tuple(_read_places(where, locate))
+            places = tuple(_read_places(where, locate, known))
         except errors.UsageError as error:
             faults[WHERE] = str(error)
     chosen = frozenset(values.get(CATEGORY, ()))
@@ -114,37 +116,47 @@ def read(
     )
 
 
-def _read_places(where: str, locate: Callable[[str], PlaceFilter | None]) -> list[PlaceFilter]:
+def _read_places(
+    where: str, locate: Callable[[str], PlaceFilter | None], known: Mapping[str, PlaceFilter]
+) -> list[PlaceFilter]:
+    """``known``: as they stood in the form → those that the subscription has, which names alone may not give again."""
     places: list[PlaceFilter] = []
-    for part in (part.strip() for part in re.split(r"[;\n]", where)):
-        if part:
+    for part in (" ".join(part.split()) for part in re.split(r"[;\n]", where)):
+        if part.casefold() in known:
+            places.append(known[part.casefold()])
+        elif part:
             places += _read_place(part, locate)
     if not places:
         raise errors.UsageError('say "anywhere", or name at least one country, region or city')
-    return places
+    if len(places) > _PLACES_MOST:
+        raise errors.UsageError(f"at most {_PLACES_MOST} places; name their country or region instead")
+    return list(dict.fromkeys(places))
 
 
 def _read_place(part: str, locate: Callable[[str], PlaceFilter | None]) -> list[PlaceFilter]:
     """One place, with or without a radius; or several that somebody has separated by commas."""
+    if len(part) > _PLACE_MOST:
+        raise errors.UsageError(f"{part[:20]!r}… is too long for one place; separate places by semicolons")
     found = _RADIUS.match(part)
-    name, radius_km = (found[1], float(found[2].replace(",", "."))) if found else (part, RADIUS_KM)
-    if not 1 <= radius_km <= 2000:
+    name, radius_km = (found[1].strip(" ,"), float(found[2].replace(",", "."))) if found else (part, None)
+    if radius_km is not None and not 1 <= radius_km <= 2000:
         raise errors.UsageError(f"{part!r}: a radius is from 1 to 2000 km")
     place = locate(name)
     if place is not None:
         return list(with_radius((place,), radius_km))
     pieces = [piece.strip() for piece in name.split(",") if piece.strip()]
-    if len(pieces) > 1 and all(locate(piece) is not None for piece in pieces):
-        return [each for piece in pieces for each in _read_place(piece, locate)]
+    located = [place for piece in pieces if (place := locate(piece)) is not None]
+    if len(pieces) > 1 and len(located) == len(pieces):
+        return list(with_radius(tuple(located), radius_km))
     raise errors.UsageError(f"{name!r} is not known, or there are several; try it with its country: Lyon, France")
 
 
 def _places(initial: Subscription) -> str:
-    if initial.anywhere:
-        return "anywhere"
-    return "; ".join(
-        place.name if place.lat is None else f"{place.name} {place.radius_km:g} km" for place in initial.places
-    )
+    return "anywhere" if initial.anywhere else "; ".join(map(_named, initial.places))
+
+
+def _named(place: PlaceFilter) -> str:
+    return place.name if place.lat is None else f"{place.name} {place.radius_km:g} km"
 
 
 def _given(text: str) -> tuple[str, ...]:

@@ -15,6 +15,9 @@ record_seconds = Histogram("tocsin_record_seconds", "One recording transaction",
 store_retries_total = Counter("tocsin_store_retries", "Transactions tried again because the store was locked")
 deliveries_total = Counter("tocsin_deliveries", "Deliveries settled", ["platform", "act", "state"])
 duplicates_total = Counter("tocsin_duplicates_avoided", "Deliveries found already there by their id", ["platform"])
+resent_unseen_total = Counter(
+    "tocsin_resent_unseen", "Deliveries sent again although nobody could see whether they had arrived", ["platform"]
+)
 delivery_seconds = Histogram(
     "tocsin_delivery_seconds",
     "From queueing a delivery to the platform's answer",

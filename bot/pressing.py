@@ -50,7 +50,7 @@ def _press(db: Tables, actor: Actor, at: datetime, pressed: Press) -> Pressed | 
     if actor.member != pressed.channel.workspace:
         return _Refused("not a member of this workspace")
     standing = deliveries.standing_in(db, root)
-    if not standing:
+    if not standing or deliveries.is_taken_back(db, root["delivery"]):
         return _Refused("pressing a button of a message that does not stand")
     alert = standing[-1]
     org = directory.organisation(db, root["org"])
@@ -99,6 +99,10 @@ def _mute(db: Tables, actor: Actor, at: datetime, root: dict[str, Any], alert: A
         case _:
             return _Refused("asking for a mute that does not exist")
     messages.mute(db, root["delivery"], muted)
+    for reply in deliveries.open_replies(db, root["delivery"]):
+        told = deliveries.alert_of(db, reply)
+        if told is not None and muted.silences(told, at):
+            deliveries.supersede(db, reply["delivery"], muted.why)
     until = f"until it is louder than {alert.level.value}"
     if muted.until is not None:
         until = f"until {settings.local(muted.until)}"

@@ -1,32 +1,39 @@
-"""Withdrawing access, giving it back, and proving what a withdrawal did.
+"""Withdrawing access, and giving it back.
 
 One transaction is the fence: it inserts the Revocation, turns what is open and no longer allowed into ``withheld``,
-lists what is in flight, queues retractions and appends to the audit.
+lists what is in flight, queues retractions, then the notice, and appends to the audit. What is retracted goes before
+the notice, and a workspace's token is dropped when both are done.
 """
 
-import hashlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from bot import admin
+from bot import admin, reach
 from bot.admin import Actor
 from bot.domain import access as rules
 from bot.domain import channel as channels
 from bot.domain import errors, times
-from bot.domain.access import Capability, Organisation, OrganisationState, Policy, Revocation
-from bot.domain.alert import Alert
-from bot.domain.delivery import Act, State
-from bot.store import access, audit, deliveries, directory
+from bot.domain.access import Capability, Organisation, Policy, Revocation
+from bot.domain.delivery import Act
+from bot.reach import Row
+from bot.store import access, audit, deliveries, directory, offboarding
 from bot.store.database import Tables
+
+MATCHER = ("org", "workspace", "channel", "sector", "provider", "category", "capability")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A revocation to be carried out (or only planned): the matcher's fields are ANDed, at least one is given."""
+    """A revocation to be carried out (or only planned): the matcher's fields are ANDed, at least one is given.
+
+    ``requester``: who asked for it. ``notice``: what the organisations' channels are told, instead of the usual
+    sentence; ``silent``: why they are told nothing. ``within``: take back only what was sent in this time.
+    ``drop_credentials``: let go of the workspaces' tokens when everything else is done.
+    """
 
     reason: str
     org: str | None = None
@@ -38,14 +45,28 @@ class Order:
     capability: str | None = None
     from_at: datetime | None = None
     until: datetime | None = None
+    requester: str = ""
+    notice: str | None = None
+    silent: str | None = None
     retract: bool = False
+    within: timedelta | None = None
+    drop_credentials: bool = False
     dry_run: bool = False
     plan: str | None = None
+
+    def content(self) -> dict[str, Any]:
+        """Everything that a plan holds fast, JSON-ready. Of times only whether they are given: "in 36 hours" is another
+        moment when the plan is carried out."""
+        names = (*MATCHER, "retract", "within", "drop_credentials")
+        said = {name: None if getattr(self, name) is None else str(getattr(self, name)) for name in names}
+        return said | {"from": self.from_at is not None, "until": self.until is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What a revocation did, or would do. ``in_flight``: deliveries that may still arrive, within 10 s."""
+    """What a revocation did, or would do. ``withheld``: what waited, of it ``held`` because a channel had asked for
+    that; ``in_flight``: deliveries that may still arrive, within 10 s; ``delivered``: messages that stand.
+    ``proposals``: what another operator has to approve before it is done."""
 
     revocation: str | None
     plan: str
@@ -53,24 +74,17 @@ class Effect:
     touched: list[dict[str, str]]
     untouched: list[dict[str, str]]
     withheld: int
+    held: int
     in_flight: list[str]
     delivered: int
     retracting: int
+    notices: int
+    dropping: list[str]
     committed_at: str | None
+    proposals: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "revocation": self.revocation,
-            "plan": self.plan,
-            "dry_run": self.dry_run,
-            "touched": self.touched,
-            "untouched": self.untouched,
-            "withheld": self.withheld,
-            "in_flight": self.in_flight,
-            "delivered": self.delivered,
-            "retracting": self.retracting,
-            "committed_at": self.committed_at,
-        }
+        return {name: getattr(self, name) for name in Effect.__slots__}
 
 
 def revoke(db: Tables, actor: Actor, at: datetime, order: Order) -> Effect:
@@ -80,106 +94,143 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order) -> Effect:
     """
     revocation = _revocation(db, order, at)
     before = access.policy(db)
-    after = replace(before, revocations=(*before.revocations, revocation))
-    orgs = directory.organisations(db)
-    touched = [org for org in orgs if _is_touched(db, revocation, org, before, at)]
-    plan = _plan(db, order, touched, before)
-    if order.plan is not None and order.plan != plan:
-        raise errors.TocsinError(
-            f"revoke: plan {order.plan} no longer holds, the organisations, channels or rules touched have changed; "
-            "look at a new --dry-run"
-        )
-    standing = _standing(db, revocation, touched)
-    if order.dry_run:
-        withheld, in_flight = _denied(db, touched, after, at)
-        going = _to_retract(db, order, touched, standing, in_flight)
-        return _effect(None, plan, order, orgs, touched, withheld, in_flight, standing, going, None)
-    access.add_revocation(db, revocation, author=str(actor), at=at, effect={})
-    access.bump_version(db)
-    withheld, in_flight = deliveries.withhold_denied(db, touched, access.policy(db), at)
-    going = _to_retract(db, order, touched, standing, in_flight)
-    for found in going:
-        _queue_retraction(db, found, at)
-    effect = _effect(revocation.revocation, plan, order, orgs, touched, withheld, in_flight, standing, going, at)
-    db.execute(
-        "UPDATE revocations SET effect = ? WHERE revocation = ?",
-        [json.dumps(effect.to_json()), revocation.revocation],
+    touched = reach.touched(db, revocation, before, at)
+    plan = _checked_plan(db, order, touched, before)
+    standing = reach.standing(db, revocation, touched)
+    workspaces = _workspaces(db, revocation, touched)
+    ids = {org.org for org in touched}
+    effect = Effect(
+        revocation=None if order.dry_run else revocation.revocation,
+        plan=plan,
+        dry_run=order.dry_run,
+        touched=[_brief(org) for org in touched],
+        untouched=[_brief(org) for org in directory.organisations(db) if org.org not in ids],
+        withheld=0,
+        held=0,
+        in_flight=[],
+        delivered=len(standing),
+        retracting=0,
+        notices=0,
+        dropping=workspaces if order.drop_credentials else [],
+        committed_at=None if order.dry_run else times.to_text(at),
     )
+    if order.dry_run:
+        after = replace(before, revocations=(*before.revocations, revocation))
+        queued, held, in_flight = reach.denied(db, touched, after, at)
+        going = _going(db, order, revocation, touched, standing, in_flight, at)
+        notices = 0 if order.silent else len(_told_channels(db, revocation, touched))
+        return replace(
+            effect, withheld=queued + held, held=held, in_flight=in_flight, retracting=len(going), notices=notices
+        )
+    going_uncertain = reach.uncertain(db, revocation, touched, []) if order.retract else []
+    access.add_revocation(db, revocation, author=str(actor), at=at, effect={}, requester=order.requester)
+    access.bump_version(db)
+    queued, held, in_flight = deliveries.withhold_denied(db, touched, access.policy(db), at)
+    effect = replace(effect, withheld=queued + held, held=held, in_flight=in_flight)
+    if order.retract:
+        going = _going(db, order, revocation, touched, standing, in_flight, at)
+        known = {row["delivery"] for row in going}
+        going += [row for row in going_uncertain if row["delivery"] not in known]
+        effect = replace(effect, retracting=_queue_retractions(db, going, at))
+    effect = replace(effect, notices=_notify(db, order, revocation, touched, at))
+    for workspace in effect.dropping:
+        offboarding.add(db, workspace, revocation.revocation, at)
+    _save(db, revocation.revocation, effect)
     audit.append(
         db,
         at=at,
         actor=str(actor),
         surface=actor.surface,
         action="revoke",
-        target=_describe(revocation),
+        target=describe(revocation),
         reason=order.reason,
-        effect=effect.to_json(),
+        effect=effect.to_json() | {"requester": order.requester, "silent": order.silent},
     )
     return effect
 
 
+def check_plan(db: Tables, order: Order, at: datetime) -> None:
+    """Raise TocsinError unless the plan that the order names still holds."""
+    policy = access.policy(db)
+    _checked_plan(db, order, reach.touched(db, _revocation(db, order, at), policy, at), policy)
+
+
+def retract(db: Tables, actor: Actor, at: datetime, revocation: str, within: timedelta | None) -> int:
+    """Take back what a revocation covers and still stands. Returns how many messages."""
+    matcher, touched = _live(db, revocation)
+    standing = reach.within(reach.standing(db, matcher, touched), at, within)
+    n = _queue_retractions(db, standing, at)
+    audit.append(
+        db, at=at, actor=str(actor), surface=actor.surface, action="retract", target=revocation,
+        effect={"retracting": n, "within": within and str(within)},
+    )  # fmt: skip
+    return n
+
+
+def drop_credentials(db: Tables, actor: Actor, at: datetime, revocation: str) -> list[str]:
+    """Let go of the tokens of the workspaces that a revocation covers, when what needs them is done."""
+    matcher, touched = _live(db, revocation)
+    workspaces = _workspaces(db, matcher, touched)
+    for workspace in workspaces:
+        offboarding.add(db, workspace, revocation, at)
+    audit.append(
+        db, at=at, actor=str(actor), surface=actor.surface, action="drop-credentials", target=revocation,
+        effect={"workspaces": workspaces},
+    )  # fmt: skip
+    return workspaces
+
+
 def reinstate(db: Tables, actor: Actor, at: datetime, revocation: str, reason: str) -> dict[str, Any]:
     """Lift a revocation. Nothing of the dark period is delivered: what was withheld stays withheld."""
-    found = access.revocation_row(db, revocation)
-    if found is None:
-        raise errors.UsageError(f"revocation {revocation!r} does not exist; `tocsin revocations` shows those that do")
-    if found["lifted_at"] is not None:
-        raise errors.TocsinError(f"revocation {revocation} was lifted already at {found['lifted_at']}")
+    matcher, touched = _live(db, revocation)
     if not reason.strip():
         raise errors.UsageError("reinstate: give a --reason; it stands in the audit")
     access.lift(db, revocation, author=str(actor), reason=reason, at=at)
     access.bump_version(db)
     admin.check_views(db, at, "reinstate")
+    for workspace in _workspaces(db, matcher, touched):
+        offboarding.remove(db, workspace)
     audit.append(
         db, at=at, actor=str(actor), surface=actor.surface, action="reinstate", target=revocation, reason=reason
     )
     return {"revocation": revocation, "lifted_at": times.to_text(at)}
 
 
-def proof(db: Tables, revocation: str) -> dict[str, Any]:
-    """What is recorded about a revocation's effect, and what can be counted now.
+def is_of_sector(db: Tables, revocation: str) -> bool:
+    """Does lifting it open access for a whole sector, or for everybody?"""
+    matcher, _ = _live(db, revocation)
+    return matcher.org is None and matcher.workspace is None and matcher.channel is None
 
-    ``claimed_after`` lists deliveries to touched organisations that were claimed after the fence although the matcher
-    covers them; it must be empty.
-    """
+
+def describe(revocation: Revocation) -> str:
+    """``sector=government provider=x``"""
+    return " ".join(f"{name}={getattr(revocation, name)}" for name in MATCHER if getattr(revocation, name) is not None)
+
+
+def _checked_plan(db: Tables, order: Order, touched: Sequence[Organisation], policy: Policy) -> str:
+    plan = reach.plan(db, order.content(), touched, policy)
+    if order.plan is not None and order.plan != plan:
+        raise errors.TocsinError(
+            f"revoke: plan {order.plan} no longer holds, the organisations, channels or rules touched have changed; "
+            "look at a new --dry-run"
+        )
+    return plan
+
+
+def _live(db: Tables, revocation: str) -> tuple[Revocation, list[Organisation]]:
+    """A revocation that has not been lifted, and the organisations that it touched. Raises UsageError, TocsinError."""
     found = access.revocation_row(db, revocation)
     if found is None:
         raise errors.UsageError(f"revocation {revocation!r} does not exist; `tocsin revocations` shows those that do")
-    effect = found["effect"]
+    if found["lifted_at"] is not None:
+        raise errors.TocsinError(f"revocation {revocation} was lifted already at {found['lifted_at']}")
     matcher = next(each for each in access.revocations(db) if each.revocation == revocation)
-    fence = max(found["from_at"], found["created_at"])
-    end = min(found["lifted_at"] or "9999", found["until"] or "9999")
-    fenced = matcher.capability in (None, Capability.ALERTS)  # of another capability deliveries go on, with less
-    claimed_after, in_flight, retractions = [], [], []
-    for org in effect.get("touched", []):
-        for row in deliveries.listed(db, org=org["org"]):
-            if row["delivery"] in effect["in_flight"]:
-                in_flight.append({"delivery": row["delivery"], "state": row["state"], "sent_at": row["sent_at"]})
-            if row["act"] == Act.RETRACT.value and row["created_at"] == effect["committed_at"]:
-                retractions.append(
-                    {
-                        "delivery": row["delivery"],
-                        "channel": row["channel"],
-                        "state": row["state"],
-                        "reason": row["reason"],
-                    }
-                )
-            if (
-                fenced
-                and row["act"] in deliveries.SHOWING
-                and fence < (row["claimed_at"] or "") < end
-                and row["delivery"] not in effect["in_flight"]
-                and _row_hits(db, matcher, row)
-            ):
-                claimed_after.append(row["delivery"])
-    return found | {"claimed_after": claimed_after, "in_flight_now": in_flight, "retractions": retractions}
+    names = {org["org"] for org in found["effect"].get("touched", [])}
+    return matcher, [org for org in directory.organisations(db) if org.org in names]
 
 
 def _revocation(db: Tables, order: Order, at: datetime) -> Revocation:
-    fields = (
-        order.org, order.workspace, order.channel, order.sector, order.provider, order.category, order.capability
-    )  # fmt: skip
-    if all(value is None for value in fields):
+    if all(getattr(order, name) is None for name in MATCHER):
         raise errors.UsageError("revoke: say what is withdrawn, with at least one of --org, --sector, --provider, …")
     if not order.reason.strip():
         raise errors.UsageError("revoke: give a --reason; it stands in the audit and in every refusal")
@@ -188,8 +239,7 @@ def _revocation(db: Tables, order: Order, at: datetime) -> Revocation:
     if order.provider is not None:
         rules.check_provider(order.provider)
     start = order.from_at or at
-    if order.retract and start > at:
-        raise errors.UsageError("revoke: --retract takes back at once; leave out --from, or retract when it has begun")
+    _check_extras(order, start, at)
     if order.until is not None and order.until <= start:
         raise errors.UsageError("revoke: --until lies before its beginning")
     if order.workspace is not None and directory.organisation_of(db, order.workspace) is None:
@@ -211,132 +261,104 @@ def _revocation(db: Tables, order: Order, at: datetime) -> Revocation:
     )
 
 
-def _is_touched(db: Tables, revocation: Revocation, org: Organisation, policy: Policy, at: datetime) -> bool:
-    """Whoever the matcher covers; of a provider's withdrawal only those who may receive from it."""
-    own = directory.channels(db, org.org)
-    covered = rules.touches(revocation, org, {each["workspace"] for each in own}, {each["channel"] for each in own})
-    if not covered or revocation.provider in (None, "*"):
-        return covered
-    active = replace(org, state=OrganisationState.ACTIVE)
-    capabilities = [revocation.capability] if revocation.capability else list(Capability)
-    return any(rules.permitted(policy, active, at, each).permits(str(revocation.provider)) for each in capabilities)
+def _check_extras(order: Order, start: datetime, at: datetime) -> None:
+    if order.retract and start > at:
+        raise errors.UsageError("revoke: --retract takes back at once; leave out --from, or retract when it has begun")
+    if order.within is not None and not order.retract:
+        raise errors.UsageError("revoke: --within says how far back --retract goes; give both")
+    if order.notice is not None and order.silent is not None:
+        raise errors.UsageError("revoke: --notice and --silent contradict each other")
+    if order.silent is not None and not order.silent.strip():
+        raise errors.UsageError("revoke: give --silent its reason; it stands in the audit")
+    narrow = [name for name in ("channel", "provider", "category", "capability") if getattr(order, name) is not None]
+    if order.drop_credentials and (narrow or order.until is not None or start > at):
+        raise errors.UsageError(
+            "revoke: --drop-credentials is for whole organisations, sectors or workspaces, at once and for good"
+        )
 
 
-def _plan(db: Tables, order: Order, touched: Sequence[Organisation], policy: Policy) -> str:
-    """A hash of the order, and of the organisations, channels and rules that it touches."""
-    content = {
-        "order": [str(getattr(order, name)) for name in
-                  ("org", "workspace", "channel", "sector", "provider", "category", "capability", "retract")],
-        "touched": [(org.org, org.sector, org.state.value) for org in touched],
-        "channels": [each["channel"] for org in touched for each in directory.channels(db, org.org)],
-        "grants": sorted(each.grant for each in policy.grants),
-        "revocations": sorted(f"{each.revocation}{each.lifted_at}" for each in policy.revocations),
-    }  # fmt: skip
-    return "p" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _denied(db: Tables, touched: Sequence[Organisation], after: Policy, at: datetime) -> tuple[int, list[str]]:
-    """What ``after`` would withhold and what could still arrive."""
-    withheld, in_flight = 0, []
-    for found in deliveries.open_rows(db, (org.org for org in touched)):
-        if found["act"] == Act.DIGEST and found["state"] == State.SENDING.value:
-            if not all(
-                deliveries.decide_row(db, item, after, at).allowed for item in deliveries.items_shown(db, found)
-            ):
-                in_flight.append(found["delivery"])
-            continue
-        if deliveries.decide_row(db, found, after, at).allowed:
-            continue
-        if found["state"] == State.SENDING.value:
-            in_flight.append(found["delivery"])
-        else:
-            withheld += 1
-    return withheld, in_flight
-
-
-def _standing(db: Tables, revocation: Revocation, touched: Sequence[Organisation]) -> list[Mapping[str, Any]]:
-    """Delivered messages that the matcher covers; looking back and exports leave none behind."""
-    if revocation.capability in (Capability.HISTORY, Capability.EXPORT):
+def _going(
+    db: Tables,
+    order: Order,
+    revocation: Revocation,
+    touched: Sequence[Organisation],
+    standing: Sequence[Row],
+    in_flight: Sequence[str],
+    at: datetime,
+) -> list[Row]:
+    """With ``--retract``: what stands, and what may be arriving; its retraction waits until that is known."""
+    if not order.retract:
         return []
-    posts = deliveries.standing_posts(db, (org.org for org in touched))
+    return [*reach.within(standing, at, order.within), *reach.uncertain(db, revocation, touched, in_flight)]
+
+
+def _queue_retractions(db: Tables, going: Sequence[Row], at: datetime) -> int:
+    for found in going:
+        deliveries.queue(
+            db,
+            org=found["org"],
+            channel=found["channel"],
+            act=Act.RETRACT,
+            at=at,
+            view=found["view"],
+            alert=deliveries.alert_of(db, found),
+            root=found["delivery"],
+        )
+    return len(going)
+
+
+def _notify(db: Tables, order: Order, revocation: Revocation, touched: Sequence[Organisation], at: datetime) -> int:
+    """Tell the channels, unless this is silent or lies ahead. Returns how many are told."""
+    if order.silent is not None or revocation.from_at > at:
+        return 0
+    text = order.notice or _usual_notice(revocation)
+    told = _told_channels(db, revocation, touched)
+    for org, channel in told:
+        deliveries.queue(db, org=org, channel=channel, act=Act.NOTICE, at=at, text=text)
+    return len(told)
+
+
+def _told_channels(db: Tables, revocation: Revocation, touched: Sequence[Organisation]) -> list[tuple[str, str]]:
+    """Channels that the revocation covers and that had asked for something."""
+    subscribed = {each.channel for each in directory.subscriptions(db)}
+    names = {org.org for org in touched}
     return [
-        found for found in posts if any(_hits(db, revocation, found, alert) for alert in deliveries.shown_by(db, found))
+        (row["org"], row["channel"])
+        for row in directory.channels(db)
+        if row["org"] in names
+        and row["channel"] in subscribed
+        and revocation.workspace in (None, row["workspace"])
+        and revocation.channel in (None, row["channel"])
     ]
 
 
-def _to_retract(
-    db: Tables,
-    order: Order,
-    touched: Sequence[Organisation],
-    standing: Sequence[Mapping[str, Any]],
-    in_flight: Sequence[str],
-) -> list[Mapping[str, Any]]:
-    """With ``--retract``: what stands, and what is being posted right now; its retraction waits until it stands."""
-    if not order.retract:
-        return []
-    open_rows = deliveries.open_rows(db, (org.org for org in touched))
-    arriving = [row for row in open_rows if row["act"] in (Act.POST, Act.DIGEST) and row["delivery"] in in_flight]
-    return [*standing, *arriving]
-
-
-def _row_hits(db: Tables, revocation: Revocation, found: Mapping[str, Any]) -> bool:
-    shown = deliveries.shown_by(db, found) if found["act"] == Act.DIGEST else [deliveries.alert_of(db, found)]
-    return any(_hits(db, revocation, found, alert) for alert in shown)
-
-
-def _hits(db: Tables, revocation: Revocation, found: Mapping[str, Any], alert: Alert | None) -> bool:
-    """Does the matcher cover this delivery, showing this revision?"""
-    org = directory.organisation(db, found["org"])
-    asked = deliveries.request_for(org, found["channel"], found["view"], alert, revocation.from_at)
-    if revocation.capability is not None:
-        asked = replace(asked, capability=revocation.capability)
-    return rules.hits(revocation, asked)
-
-
-def _queue_retraction(db: Tables, found: Mapping[str, Any], at: datetime) -> None:
-    deliveries.queue(
-        db,
-        org=found["org"],
-        channel=found["channel"],
-        act=Act.RETRACT,
-        at=at,
-        view=found["view"],
-        alert=deliveries.alert_of(db, found),
-        root=found["delivery"],
+def _usual_notice(revocation: Revocation) -> str:
+    what = "access to alerts"
+    if revocation.capability is not None and revocation.capability is not Capability.ALERTS:
+        what = f"access to {revocation.capability.value}"
+    if revocation.category is not None:
+        what += f" about {revocation.category.replace('_', ' ')}"
+    if revocation.provider not in (None, "*"):
+        what += f" that rest on posts from {revocation.provider}"
+    until = f" until {times.to_text(revocation.until)}" if revocation.until else ""
+    return (
+        f"ACCESS WITHDRAWN: {what} has been withdrawn from this channel{until}. Reason given: {revocation.reason}. "
+        "Whoever runs this service can say more."
     )
 
 
-def _effect(
-    revocation: str | None,
-    plan: str,
-    order: Order,
-    orgs: Sequence[Organisation],
-    touched: Sequence[Organisation],
-    withheld: int,
-    in_flight: list[str],
-    standing: Sequence[Mapping[str, Any]],
-    going: Sequence[Mapping[str, Any]],
-    at: datetime | None,
-) -> Effect:
-    ids = {org.org for org in touched}
-    return Effect(
-        revocation=revocation,
-        plan=plan,
-        dry_run=order.dry_run,
-        touched=[_brief(org) for org in touched],
-        untouched=[_brief(org) for org in orgs if org.org not in ids],
-        withheld=withheld,
-        in_flight=in_flight,
-        delivered=len(standing),
-        retracting=len(going),
-        committed_at=times.to_text(at) if at else None,
-    )
+def _workspaces(db: Tables, revocation: Revocation, touched: Sequence[Organisation]) -> list[str]:
+    names = {org.org for org in touched}
+    return [
+        row["workspace"]
+        for row in directory.workspaces(db)
+        if row["org"] in names and revocation.workspace in (None, row["workspace"]) and row["platform"] != "console"
+    ]
+
+
+def _save(db: Tables, revocation: str, effect: Effect) -> None:
+    db.execute("UPDATE revocations SET effect = ? WHERE revocation = ?", [json.dumps(effect.to_json()), revocation])
 
 
 def _brief(org: Organisation) -> dict[str, str]:
     return {"org": org.org, "name": org.name, "sector": org.sector}
-
-
-def _describe(revocation: Revocation) -> str:
-    names = ("org", "workspace", "channel", "sector", "provider", "category", "capability")
-    return " ".join(f"{name}={getattr(revocation, name)}" for name in names if getattr(revocation, name) is not None)

@@ -7,7 +7,7 @@ the text after the command has the command line's syntax; on Discord the options
 import contextlib
 import difflib
 from collections.abc import Awaitable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
 import click
@@ -16,7 +16,7 @@ from bot import admin, commands, glancing, joining, tuning
 from bot.admin import Actor
 from bot.commands import Answer, Context, revocation_options, subscription_options
 from bot.domain import channel as channels
-from bot.domain import errors, quieting, times
+from bot.domain import errors, quieting
 from bot.domain.channel import Channel
 from bot.domain.quieting import QuietHours, Quieting
 from bot.domain.subscription import Subscription
@@ -100,7 +100,7 @@ async def _test(context: Context) -> Answer:
 @click.argument("span")
 @click.pass_obj
 async def _mute(context: Context, span: str) -> Answer:
-    until = None if span == "off" else context.now() + _span(span)
+    until = None if span == "off" else context.now() + commands.span(span)
     return _quieted(await tuning.mute(context.database, context.actor, context.now(), _here(context), until))
 
 
@@ -184,6 +184,26 @@ def _reinstate(context: Context, revocation: str, reason: str) -> Awaitable[Answ
     return commands.reinstate(context, revocation, reason)
 
 
+@tocsin_admin.command("proposals", help="What waits for a second operator.")
+@click.pass_obj
+async def _proposals(context: Context) -> Answer:
+    return await commands.proposals(context)
+
+
+@tocsin_admin.command("approve", help="Carry out what another operator has proposed.")
+@click.argument("proposal")
+@click.pass_obj
+def _approve(context: Context, proposal: str) -> Awaitable[Answer]:
+    return commands.approve(context, proposal)
+
+
+@tocsin_admin.command("reject", help="Turn down what an operator has proposed.")
+@click.argument("proposal")
+@click.pass_obj
+def _reject(context: Context, proposal: str) -> Awaitable[Answer]:
+    return commands.reject(context, proposal)
+
+
 @tocsin_admin.command("orgs", help="The organisations and their sectors.")
 @click.pass_obj
 async def _orgs(context: Context) -> Answer:
@@ -245,13 +265,6 @@ async def find_subscription(context: Context, name: str) -> Subscription:
 
 def _quieted(settings: Quieting) -> Answer:
     return Answer(text="\n".join(settings.describe()) or "everything comes at once, at any hour")
-
-
-def _span(text: str) -> timedelta:
-    try:
-        return times.parse_span(text)
-    except (ValueError, OverflowError):
-        raise errors.UsageError(f"{text!r} is not a span of time; write 30m, 2h or 1d, or off") from None
 
 
 def _meant(group: click.Group, word: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from bot import admin, app, revoking
+from bot import admin, app, proving, revoking
 from bot.admin import Actor
 from bot.benching import organisations, slack_server, workload
 from bot.benching.slack_server import SlackServer
@@ -71,7 +71,7 @@ async def _round(
                 answered = app.now()
                 delivering.finish()
             rows = {row["delivery"]: row for row in await database.read(deliveries.listed)}
-            proof = await database.read(revoking.proof, effect.revocation or "")
+            proof = await database.read(proving.proof, effect.revocation or "")
     to = {delivery: row["org"] for delivery, row in rows.items()}
     fenced = effect.touched[0]["org"]
     theirs = [each for each in server.received if to[each.delivery] == fenced]

@@ -5,8 +5,8 @@ Default deny. A Grant allows; any live Revocation that matches denies; deny wins
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -58,10 +58,16 @@ class OrganisationState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organisation:
+    """``purpose``: what it says it wants alerts for; ``parent``: the organisation that it belongs to, as it says;
+    ``domain``: where its people's e-mail comes from. They decide nothing; ``audit clients`` reads them."""
+
     org: str
     name: str
     sector: str
     state: OrganisationState = OrganisationState.ACTIVE
+    purpose: str = ""
+    parent: str = ""
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +104,24 @@ class Revocation:
 
     def live(self, at: datetime) -> bool:
         return self.lifted_at is None and self.from_at <= at and (self.until is None or at < self.until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """A provider's standing terms, which hold without anybody's doing: sectors that may receive nothing of it (like a
+    revocation they change the View), (category, sector) cells that may not receive such alerts, and how many new events
+    a day that rest on it an organisation may be told of (``quota``; None: any number)."""
+
+    provider: str
+    barred_sectors: frozenset[str] = frozenset()
+    barred_cells: frozenset[tuple[str, str]] = frozenset()
+    quota: int | None = None
+
+    def bars(self, org: Organisation) -> bool:
+        return any(in_sector(org.sector, sector) for sector in self.barred_sectors)
+
+    def bars_category(self, org: Organisation, category: str | None) -> bool:
+        return any(category == name and in_sector(org.sector, sector) for name, sector in self.barred_cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +168,8 @@ class Request:
     """One question. What is None or empty is unspecified: a revocation that names such a field does not match.
 
     ``view`` is the provider set whose detector made the thing to be shown; ``providers`` those of its evidence.
+    ``used``: provider → new events that rest on it and that the organisation was told of today, where one more is asked
+    about; empty for everything that does not count against a quota.
     """
 
     org: Organisation
@@ -154,6 +180,7 @@ class Request:
     providers: frozenset[str] = frozenset()
     category: str | None = None
     view: ProviderSet | None = None
+    used: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +194,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """All grants and revocations at one version; the version rises with every change.
+    """All grants, revocations and providers' terms at one version; the version rises with every change.
 
     ``changed_at``: when the latest revocation was made. A caller reads its clock before its transaction begins, so a
     revocation may commit in between: no question is asked for a time before that.
@@ -176,7 +203,20 @@ class Policy:
     version: int
     grants: tuple[Grant, ...]
     revocations: tuple[Revocation, ...]
+    terms: tuple[Terms, ...] = ()
     changed_at: datetime | None = None
+
+    def of(self, org: Organisation) -> "Policy":
+        """The same, less what can never match this organisation: for many questions about one of thousands."""
+        return replace(
+            self,
+            grants=tuple(grant for grant in self.grants if covers(grant, org)),
+            revocations=tuple(
+                each
+                for each in self.revocations
+                if each.org in (None, org.org) and (each.sector is None or in_sector(org.sector, each.sector))
+            ),
+        )
 
     def moment(self, at: datetime) -> datetime:
         """``at``, or the time of the latest revocation where that is later."""
@@ -192,6 +232,11 @@ def decide(policy: Policy, request: Request) -> Decision:
     for revocation in policy.revocations:
         if revocation.live(at) and hits(revocation, request):
             return _revoked(revocation, org)
+    for terms in policy.terms:
+        if terms.provider in request.providers:
+            against = _against_terms(terms, request)
+            if against is not None:
+                return Decision(allowed=False, rule=f"terms {terms.provider}", why=against)
     providers: list[str | None] = [*sorted(request.providers)] or [None]
     for provider in providers:
         if _grant_for(policy, request, provider) is None:
@@ -228,6 +273,7 @@ def permitted(
         if revocation.provider is None:
             return ProviderSet(False, frozenset())
         barred.add(revocation.provider)
+    barred |= {terms.provider for terms in policy.terms if terms.bars(org)}
     if "*" in granted:
         return ProviderSet(False, frozenset()) if "*" in barred else ProviderSet(True, frozenset(barred))
     return ProviderSet(False, frozenset() if "*" in barred else frozenset(granted - barred))
@@ -301,6 +347,19 @@ def _grant_for(policy: Policy, request: Request, provider: str | None) -> Grant 
             and (provider is None or grant.provider in (provider, "*"))
         ):
             return grant
+    return None
+
+
+def _against_terms(terms: Terms, request: Request) -> str | None:
+    """A sentence, where a provider's terms stand against it."""
+    org = request.org
+    if terms.bars(org):
+        return f"the terms of {terms.provider} bar {org.name}: nothing of it for {org.sector}"
+    if terms.bars_category(org, request.category):
+        return f"the terms of {terms.provider} bar {org.name}: no {request.category} for {org.sector}"
+    used = request.used.get(terms.provider)
+    if terms.quota is not None and used is not None and used >= terms.quota:
+        return f"the terms of {terms.provider}: {org.name} has had its {terms.quota} new events of today"
     return None
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bot.domain import errors
+
 GENESIS = "0" * 64
 
 
@@ -50,3 +52,18 @@ def verify(entries: Iterable[AuditEntry]) -> str | None:
             return f"entry {seq} was changed: its hash differs from its content"
         prev_hash = entry.hash
     return None
+
+
+def lacks(entries: Iterable[AuditEntry], head: str) -> str | None:
+    """None if the chain holds a head that was published earlier (``SEQ:HASH``), else one sentence."""
+    seq, _, hash_ = head.partition(":")
+    if not seq.isdecimal() or len(hash_) != len(GENESIS):
+        raise errors.UsageError(f"{head!r} is not SEQ:HASH; `tocsin audit head` prints one")
+    for entry in entries:
+        if entry.seq == int(seq):
+            return (
+                None
+                if entry.hash == hash_
+                else f"entry {seq} is not the one that was published: the chain was rewritten"
+            )
+    return f"entry {seq}, which was published, is missing: the chain was cut off"

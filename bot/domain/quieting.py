@@ -12,6 +12,7 @@ from bot.domain.alert import Alert, Kind, Level
 MUTE_MOST = timedelta(days=7)  # a channel that is muted for ever is one that nobody misses until it is too late
 DIGEST_DEFAULT = time(8, 0)  # when the next digest comes in a channel with a budget and without digests of its own
 BUDGET_MOST = 1_000
+_TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,10 @@ class EventMute:
     until: datetime | None = None
     level: Level | None = None
 
+    @property
+    def why(self) -> str:
+        return f"the event is muted by {self.by}"
+
     def silences(self, alert: Alert, at: datetime) -> bool:
         """Is the thread not told of this revision? Corrections and retractions always come."""
         if alert.kind in (Kind.CORRECTION, Kind.RETRACTION):
@@ -83,16 +88,17 @@ def hold_post(settings: Quieting, alert: Alert, at: datetime, posted_today: int)
     """Does a new event's message wait? ``posted_today``: how many the channel has had since ``day_start``.
 
     Muted: it waits. Flash breaks through everything else, quiet hours only if they say so. Otherwise quiet hours, then
-    digests, then the budget decide.
+    digests, then the budget decide. Where there are digests, what was muted or quiet comes in the next one; none comes
+    in quiet hours.
     """
     waits = _hold_anything(settings, alert, at)
-    if waits is not None or alert.level is Level.FLASH:
+    if alert.level is Level.FLASH or (waits is not None and not settings.digest):
         return waits
     if settings.digest:
-        due = next_digest(settings, at)
+        due = _digest_after(settings, alert, at if waits is None else waits.until - _TICK)
         return Hold(until=due, why=f"in the digest of {settings.local(due)}")
     if settings.budget is not None and posted_today >= settings.budget:
-        due = next_digest(settings, at)
+        due = _digest_after(settings, alert, at)
         return Hold(
             until=due,
             why=f"over the budget of {settings.budget} new events a day: in the digest of {settings.local(due)}",
@@ -114,7 +120,7 @@ def next_digest(settings: Quieting, at: datetime) -> datetime:
 def day_start(settings: Quieting, at: datetime) -> datetime:
     """The beginning of the channel's own day."""
     local = at.astimezone(ZoneInfo(settings.zone))
-    return _resolve(local.replace(hour=0, minute=0, second=0, microsecond=0))
+    return _resolve(local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0))
 
 
 def day_end(settings: Quieting, at: datetime) -> datetime:
@@ -175,21 +181,31 @@ def from_spec(spec: dict[str, Any]) -> Quieting:
 
 
 def _hold_anything(settings: Quieting, alert: Alert, at: datetime) -> Hold | None:
-    if settings.muted_until is not None and at < settings.muted_until:
-        return Hold(until=settings.muted_until, why=f"muted until {settings.local(settings.muted_until)}")
-    quiet = settings.quiet
+    """A mute that ends in quiet hours goes on as these."""
+    muted = settings.muted_until if settings.muted_until is not None and at < settings.muted_until else None
+    until = _quiet_until(settings, alert, muted or at)
+    if until is not None:
+        return Hold(until=until, why=f"quiet hours until {settings.local(until)}")
+    return None if muted is None else Hold(until=muted, why=f"muted until {settings.local(muted)}")
+
+
+def _quiet_until(settings: Quieting, alert: Alert, at: datetime) -> datetime | None:
+    """When the quiet hours end that it is in; None outside of them."""
+    quiet, zone = settings.quiet, ZoneInfo(settings.zone)
     if quiet is None or (quiet.flash and alert.level is Level.FLASH):
         return None
-    if not _within(quiet, at.astimezone(ZoneInfo(settings.zone)).time()):
-        return None
-    until = _next(settings.zone, quiet.end, at)
-    return Hold(until=until, why=f"quiet hours until {settings.local(until)}")
+    today = at.astimezone(zone).date()
+    for day in (today, today - timedelta(days=1)):
+        start = _resolve(datetime.combine(day, quiet.start, zone))
+        end = _resolve(datetime.combine(day + timedelta(days=quiet.end <= quiet.start), quiet.end, zone))
+        if start <= at < end:
+            return end
+    return None
 
 
-def _within(quiet: QuietHours, clock: time) -> bool:
-    if quiet.start < quiet.end:
-        return quiet.start <= clock < quiet.end
-    return clock >= quiet.start or clock < quiet.end
+def _digest_after(settings: Quieting, alert: Alert, at: datetime) -> datetime:
+    due = next_digest(settings, at)
+    return _quiet_until(settings, alert, due) or due
 
 
 def _next(zone: str, clock: time, at: datetime) -> datetime:
@@ -203,7 +219,7 @@ def _next(zone: str, clock: time, at: datetime) -> datetime:
 
 
 def _resolve(local: datetime) -> datetime:
-    """As UTC; a time that the zone skips in spring is the moment after the gap, one that comes twice the first."""
+    """As UTC; a time that the zone skips in spring comes that much later, of one that comes twice the first."""
     return local.astimezone(UTC)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from bot.domain import alert as alerts
 
+RADIUS_KM = 50.0  # around a town, unless said otherwise
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceFilter:
@@ -101,9 +103,12 @@ class Subscription:
         return alert.place is not None and any(wanted.matches(alert.place, radius_km) for wanted in self.places)
 
 
-def with_radius(places: tuple[PlaceFilter, ...], radius_km: float) -> tuple[PlaceFilter, ...]:
-    """The same places, each circle this wide."""
-    return tuple(place if place.lat is None else replace(place, radius_km=radius_km) for place in places)
+def with_radius(places: tuple[PlaceFilter, ...], radius_km: float | None) -> tuple[PlaceFilter, ...]:
+    """The same places, each circle this wide; None: a town's ``RADIUS_KM``, a region's its own."""
+    return tuple(
+        place if place.lat is None else replace(place, radius_km=radius_km or max(RADIUS_KM, place.radius_km))
+        for place in places
+    )
 
 
 def stands_in(word: str, headline: str) -> bool:

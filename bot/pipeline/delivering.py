@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -9,7 +10,7 @@ import structlog
 from bot import crashpoints, metrics
 from bot.domain import delivery as acts
 from bot.domain.delivery import Found, Missing, Outcome, Rejected, Sending, Sent, Unknown
-from bot.pipeline import digesting, throttling
+from bot.pipeline import digesting, expiring, throttling
 from bot.platforms.base import Notifier
 from bot.store import claiming, deliveries, directory
 from bot.store.database import Database, StoreLockedError, Tables
@@ -94,7 +95,8 @@ class Delivering:
                     continue
                 if self._finishing and not await self._database.read(deliveries.unsettled, platform):
                     return
-                await self._sleep(platform, waker, pace.wait_s())
+                full = len(running) >= acts.IN_FLIGHT_PER_PLATFORM
+                await self._sleep(platform, waker, LOOK_EVERY.total_seconds() if full else pace.wait_s())
 
     async def _claim(self, platform: str, free: int) -> list[Sending]:
         try:
@@ -136,6 +138,8 @@ class Delivering:
         """Look first where an earlier attempt may have arrived; cut every call after ``CALL_TIMEOUT``."""
         try:
             async with asyncio.timeout(acts.CALL_TIMEOUT.total_seconds()):
+                if sending.act is acts.Act.RETRACT and sending.target_id is None:
+                    return await _take_back(notifier, sending)
                 if sending.uncertain and sending.act not in (acts.Act.EDIT, acts.Act.RETRACT):
                     found: Found = await notifier.find(sending)
                     if not isinstance(found, Missing):
@@ -143,6 +147,18 @@ class Delivering:
                 return await notifier.send(sending)
         except TimeoutError:
             return Unknown(reason=f"cut after {acts.CALL_TIMEOUT.total_seconds():g} s without an answer")
+
+
+async def _take_back(notifier: Notifier, sending: Sending) -> Outcome:
+    """A message of which nobody knows whether it arrived: look for it, and retract it if it is there."""
+    found = await notifier.find(replace(sending, act=acts.Act.POST, delivery=sending.root))
+    match found:
+        case Missing():
+            return Sent(platform_id="", duplicate=True)
+        case Sent():
+            return await notifier.send(replace(sending, target_id=found.platform_id))
+        case _:
+            return found
 
 
 class _Pace:
@@ -173,12 +189,15 @@ class _Pace:
 def _needs_tending(db: Tables, now: datetime) -> bool:
     return bool(
         deliveries.waiting_until(db, now)
+        or expiring.due(db, now)
         or directory.throttled_channels(db)
         or deliveries.lagging(db, now - throttling.LAGGING, most=throttling.BACKLOG)
     )
 
 
 def _tended(db: Tables, now: datetime) -> None:
+    expiring.expire(db, now)
+    expiring.let_go(db, now)
     digesting.release(db, now)
     throttling.tell(db, now)
 

@@ -24,7 +24,7 @@ from bot.domain.access import ProviderSet
 from bot.domain.alert import Alert
 from bot.domain.memory import Memory
 from bot.domain.post import Candidate, Deletion, Gap, Post
-from bot.pipeline import rebuilding, recording
+from bot.pipeline import rebuilding, reconciling, recording
 from bot.pipeline.classifying import Judged
 from bot.pipeline.rebuilding import Deleted, Past
 from bot.store import access, events, memories, posts
@@ -36,6 +36,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 RECENT_KEYS = 100_000  # posts remembered for recognising those that a source yields twice
+RECONCILED_WITHIN = timedelta(seconds=2)  # after a change of access, while no posts come
 CURSOR_EVERY = timedelta(seconds=1)  # how often a cursor is written when nothing else is
 LOCKED_TRIES = 12  # times ten seconds of waiting before a locked store stops the service
 
@@ -82,16 +83,27 @@ class Detecting:
         self._next_seq = 1
         self._cursors: dict[str, str] = {}
         self._cursors_saved_at: datetime | None = None
+        self._reconciled: int | None = None  # the policy's version for which messages were last looked through
 
     async def start(self) -> None:
         """Rebuild every live set's detector from the store."""
         self._next_seq = await self._database.read(posts.next_seq)
         await self._refresh()
+        await self._reconcile()
 
     async def run(self, inbox: asyncio.Queue[list[Judged] | None]) -> None:
         """Until the inbox yields None. Raises StoreError when the store cannot be written: nothing was lost."""
-        while (judged := await inbox.get()) is not None:
+        while True:
+            try:
+                async with asyncio.timeout(RECONCILED_WITHIN.total_seconds()):
+                    judged = await inbox.get()
+            except TimeoutError:
+                await self._reconcile()
+                continue
+            if judged is None:
+                break
             await self.take(judged)
+            await self._reconcile()
         await self._record(Batch(), final=True)
 
     async def take(self, judged: Sequence[Judged]) -> None:
@@ -210,6 +222,19 @@ class Detecting:
                     raise
                 metrics.store_retries_total.inc()
                 log.warning("store_locked", problem=str(error))
+
+    async def _reconcile(self) -> None:
+        """Where access has changed: bring the detectors into line, then the messages that stand."""
+        version = await self._database.read(access.version)
+        if version == self._reconciled:
+            return
+        await self._refresh()
+        queued = await self._patiently(reconciling.reconcile, self._now())
+        self._reconciled = version
+        if queued:
+            log.info("messages_reconciled", queued=queued)
+            if self._on_queued is not None:
+                self._on_queued()
 
     async def _refresh(self) -> None:
         """Bring the detectors into line with the live sets: one goes on from what was remembered, or is new."""

@@ -7,7 +7,7 @@ from typing import Any
 from bot.detection import revisions
 from bot.domain import access as rules
 from bot.domain import quieting
-from bot.domain.access import Organisation, Policy, ProviderSet
+from bot.domain.access import Decision, Organisation, Policy, ProviderSet
 from bot.domain.alert import Alert, Kind, Level
 from bot.domain.delivery import Act, State
 from bot.domain.quieting import Hold
@@ -61,7 +61,8 @@ class _Place:
 
 def _route_to(db: Tables, to: _Place, alert: Alert) -> int:
     """A message that stands is edited whatever the subscription says now; one that waits to be told tells of this
-    revision; what a digest has told goes on in its thread, until it is louder. A new one is posted if it is wanted."""
+    revision; what a digest has told goes on in its thread, until it is louder and wanted. A new one is posted if it is
+    wanted."""
     root = _root(db, to.channel, to.view, alert)
     if root is not None and deliveries.waits(root):
         return _renew(db, to, alert, root)
@@ -70,13 +71,11 @@ def _route_to(db: Tables, to: _Place, alert: Alert) -> int:
         edited = _queue(db, to, alert, Act.EDIT, root=root["delivery"])
         return edited + _queue(db, to, alert, Act.REPLY, root=root["delivery"])
     told = deliveries.digest_telling_of(db, to.channel, alert.event)
-    if told is not None and not _is_louder(db, told, alert):
+    over = alert.kind is Kind.RETRACTION or revisions.goes_on_as(alert) is not None
+    wanted = not over and any(each.matches(alert) for each in directory.subscriptions(db, to.channel))
+    if told is not None and not (wanted and _is_louder(db, told, alert)):
         return _queue(db, to, alert, Act.REPLY, root=told["digest"])
-    if alert.kind is Kind.RETRACTION or revisions.goes_on_as(alert) is not None:
-        return 0
-    if not any(each.matches(alert) for each in directory.subscriptions(db, to.channel)):
-        return 0
-    return _queue(db, to, alert, Act.POST)
+    return _queue(db, to, alert, Act.POST) if wanted else 0
 
 
 def _renew(db: Tables, to: _Place, alert: Alert, root: dict[str, Any]) -> int:
@@ -84,10 +83,10 @@ def _renew(db: Tables, to: _Place, alert: Alert, root: dict[str, Any]) -> int:
     if alert.kind is Kind.RETRACTION or revisions.goes_on_as(alert) is not None:
         deliveries.supersede(db, root["delivery"], "the event was over before it was told")
         return 0
-    denied = _denied(to, alert)
+    decision = _decide(to, alert)
     deliveries.renew(db, root["delivery"], to.view.key, alert)
-    if denied is not None:
-        deliveries.withhold(db, root["delivery"], denied, to.policy.version)
+    if not decision.allowed:
+        deliveries.deny(db, root | {"alert": alert.id}, decision, to.policy, to.at)
         return 0
     settings = directory.quieting(db, to.channel)
     if quieting.hold_post(settings, alert, to.at, posted_today=0) is None and alert.level is Level.FLASH:
@@ -98,26 +97,27 @@ def _renew(db: Tables, to: _Place, alert: Alert, root: dict[str, Any]) -> int:
 
 def _queue(db: Tables, to: _Place, alert: Alert, act: Act, root: str | None = None) -> int:
     """Queue, hold or withhold one act, with the reason. Returns how many are due."""
-    denied, hold = _denied(to, alert), None
-    if denied is not None:
-        state, reason = State.WITHHELD, denied
+    decision, hold = _decide(to, alert), None
+    if not decision.allowed:
+        state, reason = State.WITHHELD, deliveries.denial(decision)
     elif to.lost is not None:
         state, reason = State.HELD, deliveries.LOST + to.lost
     elif act is Act.REPLY and (muted := messages.muted(db, str(root))) is not None and muted.silences(alert, to.at):
-        state, reason = State.SUPERSEDED, f"the event is muted by {muted.by}"
+        state, reason = State.SUPERSEDED, muted.why
     else:
         hold = _hold(db, to, alert, act)
         state, reason = (State.QUEUED, "") if hold is None else (State.HELD, hold.why)
-    deliveries.queue(
+    delivery = deliveries.queue(
         db, org=to.org.org, channel=to.channel, act=act, at=to.at, view=to.view.key, alert=alert, root=root,
         state=state, reason=reason, due_at=None if hold is None else hold.until,
     )  # fmt: skip
+    if not decision.allowed:
+        deliveries.note_denied(db, to.org.org, delivery, alert.id, to.channel, decision, to.at)
     return int(state is State.QUEUED)
 
 
-def _denied(to: _Place, alert: Alert) -> str | None:
-    decision = rules.decide(to.policy, deliveries.request_for(to.org, to.channel, to.view.key, alert, to.at))
-    return None if decision.allowed else f"{decision.rule}: {decision.why}"
+def _decide(to: _Place, alert: Alert) -> Decision:
+    return rules.decide(to.policy, deliveries.request_for(to.org, to.channel, to.view.key, alert, to.at))
 
 
 def _hold(db: Tables, to: _Place, alert: Alert, act: Act) -> Hold | None:

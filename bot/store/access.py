@@ -1,13 +1,14 @@
 """Grants, revocations and the policy's version."""
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from sqlite_utils import Database
 
 from bot.domain import times
-from bot.domain.access import MAX_VIEWS, Capability, Grant, Policy, ProviderSet, Revocation, permitted
+from bot.domain.access import MAX_VIEWS, Capability, Grant, Policy, ProviderSet, Revocation, Terms, permitted
 from bot.store import directory
 from bot.store.database import row, rows
 
@@ -19,6 +20,7 @@ def policy(db: Database) -> Policy:
         version=version(db),
         grants=tuple(grants(db)),
         revocations=tuple(revocations(db)),
+        terms=tuple(terms(db)),
         changed_at=_time(latest["at"]) if latest else None,
     )
 
@@ -75,7 +77,8 @@ def grants(db: Database) -> list[Grant]:
 
 def add_grant(db: Database, grant: Grant, *, reason: str, author: str, at: datetime) -> None:
     db.execute(
-        "INSERT INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO grants (grant_id, org, sector, provider, capabilities, until, reason, author, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             grant.grant,
             grant.org,
@@ -88,6 +91,60 @@ def add_grant(db: Database, grant: Grant, *, reason: str, author: str, at: datet
             times.to_text(at),
         ],
     )
+
+
+def expired_unnoticed(db: Database, at: datetime) -> list[dict[str, Any]]:
+    """Grants that have ended and of whose end nobody was told."""
+    return rows(
+        db, "SELECT * FROM grants WHERE until <= ? AND expired_at IS NULL ORDER BY until, grant_id", [times.to_text(at)]
+    )
+
+
+def note_expired(db: Database, grant: str, at: datetime) -> None:
+    db.execute("UPDATE grants SET expired_at = ? WHERE grant_id = ?", [times.to_text(at), grant])
+
+
+def terms(db: Database) -> list[Terms]:
+    return [
+        Terms(
+            provider=each["provider"],
+            barred_sectors=frozenset(json.loads(each["barred_sectors"])),
+            barred_cells=frozenset((category, sector) for category, sector in json.loads(each["barred_cells"])),
+            quota=each["quota"],
+        )
+        for each in rows(db, "SELECT * FROM terms ORDER BY provider")
+    ]
+
+
+def set_terms(db: Database, made: Terms, *, reason: str, author: str, at: datetime) -> None:
+    """In place of what the provider's terms were."""
+    db.execute(
+        "INSERT OR REPLACE INTO terms VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            made.provider,
+            json.dumps(sorted(made.barred_sectors)),
+            json.dumps(sorted(made.barred_cells)),
+            made.quota,
+            reason,
+            author,
+            times.to_text(at),
+        ],
+    )
+
+
+def quota_used(db: Database, org: str, at: datetime) -> dict[str, int]:
+    """Provider → new events that rest on it and that an organisation was told of on this day (UTC)."""
+    found = rows(db, "SELECT provider, n FROM quota_use WHERE day = ? AND org = ?", [times.to_text(at)[:10], org])
+    return {each["provider"]: each["n"] for each in found}
+
+
+def use_quota(db: Database, org: str, providers: Iterable[str], at: datetime) -> None:
+    """One more new event that rests on these."""
+    for provider in providers:
+        db.execute(
+            "INSERT INTO quota_use VALUES (?, ?, ?, 1) ON CONFLICT (day, org, provider) DO UPDATE SET n = n + 1",
+            [times.to_text(at)[:10], org, provider],
+        )
 
 
 def revocations(db: Database) -> list[Revocation]:
@@ -107,9 +164,12 @@ def revocation_rows(db: Database) -> list[dict[str, Any]]:
     ]
 
 
-def add_revocation(db: Database, revocation: Revocation, *, author: str, at: datetime, effect: dict[str, Any]) -> None:
+def add_revocation(
+    db: Database, revocation: Revocation, *, author: str, at: datetime, effect: dict[str, Any], requester: str = ""
+) -> None:
     db.execute(
-        "INSERT INTO revocations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, ?)",
+        "INSERT INTO revocations (revocation, org, workspace, channel, sector, provider, category, capability, reason, "
+        "author, from_at, until, created_at, effect, requester) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             revocation.revocation,
             revocation.org,
@@ -125,6 +185,7 @@ def add_revocation(db: Database, revocation: Revocation, *, author: str, at: dat
             revocation.until and times.to_text(revocation.until),
             times.to_text(at),
             json.dumps(effect),
+            requester,
         ],
     )
 

@@ -56,6 +56,12 @@ def append(
     return entry
 
 
+def head(db: Database) -> dict[str, Any]:
+    """``seq`` and ``hash`` of the last entry; of an empty audit 0 and the chain's beginning."""
+    last = row(db, "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
+    return last or {"seq": 0, "hash": audit.GENESIS}
+
+
 def entries(db: Database) -> Iterator[AuditEntry]:
     """All entries, oldest first."""
     for found in db.query("SELECT * FROM audit ORDER BY seq"):

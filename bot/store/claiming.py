@@ -13,10 +13,11 @@ from sqlite_utils import Database
 from bot.domain import access as rules
 from bot.domain import channel as channels
 from bot.domain import delivery as acts
-from bot.domain import times
+from bot.domain import quieting, times
 from bot.domain.access import Capability, Decision, Policy
 from bot.domain.alert import Alert
 from bot.domain.delivery import Act, Message, Scope, Sending, Settlement, State
+from bot.domain.quieting import Hold, Quieting
 from bot.store import access, deliveries, directory, messages, posts
 from bot.store.database import row, rows
 
@@ -150,8 +151,11 @@ def _claim_in(db: Database, channel: str, policy: Policy, at: datetime) -> Sendi
         if not known and act is not Act.RETRACT:
             deliveries.withhold(db, found["delivery"], deliveries.REMOVED, policy.version)
             continue
+        if act in (Act.EDIT, Act.REPLY) and deliveries.is_taken_back(db, found["root"]):
+            deliveries.supersede(db, found["delivery"], "the message that it belongs to was taken back")
+            continue
         root = deliveries.get(db, found["root"]) if found["root"] else None
-        if act in (Act.EDIT, Act.REPLY, Act.RETRACT) and (root is None or root["state"] != State.SENT.value):
+        if act in (Act.EDIT, Act.REPLY, Act.RETRACT) and not _stands(act, root):
             if root is None or root["state"] not in (*deliveries.OPEN, State.SENDING.value):
                 _moot(db, found, root)
             continue
@@ -167,16 +171,48 @@ def _claim_in(db: Database, channel: str, policy: Policy, at: datetime) -> Sendi
         if act in deliveries.SHOWING:
             decision = deliveries.decide_row(db, found, policy, at)
             if not decision.allowed:
-                reason = f"{decision.rule}: {decision.why}"
-                deliveries.withhold(db, found["delivery"], reason, policy.version)
-                _end_items(db, found["delivery"], State.WITHHELD, reason)
+                deliveries.deny(db, found, decision, policy, at)
+                continue
+            waits = _waits(db, found, act, at)
+            if waits is not None:
+                deliveries.hold(db, found["delivery"], waits)
                 continue
             message = _message(db, found, root, policy, at)
             if act is Act.DIGEST and not message.items:
                 deliveries.supersede(db, found["delivery"], "nothing is left to tell")
                 continue
+            if act is Act.POST and found["attempts"] == 0 and message.alert is not None:
+                _use_quota(db, found["org"], message.alert, policy, at)
         return _claimed(db, found, act, message, root, decision, policy.version, at)
     return None
+
+
+def _waits(db: Database, found: dict[str, Any], act: Act, at: datetime) -> Hold | None:
+    """Does the channel not want it now? Quiet hours may have begun since it was queued, or the channel was out of
+    reach. What has been tried already goes on."""
+    settings = directory.quieting(db, found["channel"])
+    if found["attempts"] or act not in (Act.POST, Act.REPLY) or settings == Quieting(zone=settings.zone):
+        return None
+    alert = deliveries.alert_of(db, found)
+    if alert is None:
+        return None
+    if act is Act.REPLY:
+        return quieting.hold_reply(settings, alert, at)
+    return quieting.hold_post(settings, alert, at, posted_today=0)
+
+
+def _stands(act: Act, root: dict[str, Any] | None) -> bool:
+    """Can this be done to the message? One that was withheld after an attempt without an answer may be there all the
+    same: it is looked for, and taken back if it is."""
+    if root is None:
+        return False
+    perhaps = root["state"] == State.WITHHELD.value and root["attempts"] > 0
+    return root["state"] == State.SENT.value or (act is Act.RETRACT and perhaps)
+
+
+def _use_quota(db: Database, org: str, alert: Alert, policy: Policy, at: datetime) -> None:
+    limited = {terms.provider for terms in policy.terms if terms.quota is not None}
+    access.use_quota(db, org, sorted(limited & set(alert.sources)), at)
 
 
 def _claimed(
@@ -240,8 +276,10 @@ def _digest(db: Database, found: dict[str, Any], policy: Policy, at: datetime) -
         decision = deliveries.decide_row(db, item, policy, at)
         alert = deliveries.alert_of(db, item)
         if not decision.allowed or alert is None:
-            deliveries.withhold(db, item["delivery"], f"{decision.rule}: {decision.why}", policy.version)
+            deliveries.deny(db, item, decision, policy, at)
             continue
+        if item["attempts"] == 0:
+            _use_quota(db, found["org"], alert, policy, at)
         db.execute(
             "UPDATE deliveries SET state = 'digested', attempts = attempts + 1, claimed_at = ?, policy_version = ?, "
             "provenance = ? WHERE delivery = ?",
@@ -256,8 +294,8 @@ def _digest(db: Database, found: dict[str, Any], policy: Policy, at: datetime) -
 
 
 def _is_louder(db: Database, root: dict[str, Any], alert: Alert) -> bool:
-    """Than everything that was told before it in that message."""
-    before = [each.level.rank for each in deliveries.shown_by(db, root) if each.id != alert.id]
+    """Than everything that was told before it, by that message and in its thread."""
+    before = [each.level.rank for each in deliveries.told_by(db, root) if each.id != alert.id]
     return bool(before) and alert.level.rank > max(before)
 
 

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,10 +12,10 @@ from bot.domain import access as rules
 from bot.domain import channel as channels
 from bot.domain import times
 from bot.domain.access import Capability, Decision, Policy, ProviderSet
-from bot.domain.alert import Alert
+from bot.domain.alert import Alert, Kind
 from bot.domain.delivery import Act, State
 from bot.domain.quieting import Hold
-from bot.store import directory, events
+from bot.store import access, audit, directory, events
 from bot.store.database import row, rows
 
 OPEN = (State.QUEUED, State.HELD, State.UNKNOWN)
@@ -116,11 +117,25 @@ def waits(found: Mapping[str, Any]) -> bool:
 
 
 def hold(db: Database, delivery: str, held: Hold) -> None:
-    """Queued or held: until then."""
+    """Queued or held: until then. What was queued behind an event's message is told with it."""
     db.execute(
         "UPDATE deliveries SET state = 'held', reason = ?, due_at = ?, digest = NULL WHERE delivery = ?",
         [held.why, times.to_text(held.until), delivery],
     )
+    behind = rows(
+        db,
+        "SELECT * FROM deliveries WHERE root = ? AND act IN ('edit', 'reply') "
+        "AND state IN ('queued', 'held', 'unknown') ORDER BY seq DESC",
+        [delivery],
+    )
+    for each in behind:
+        supersede(db, each["delivery"], "it is told with the event's message, which waits")
+    newest = next((each for each in behind if each["act"] == Act.EDIT), None)
+    alert = alert_of(db, newest) if newest else None
+    if newest is not None and alert is not None:
+        renew(db, delivery, newest["view"], alert)
+        if alert.kind is Kind.RETRACTION:
+            supersede(db, delivery, "the event was over before it was told")
 
 
 def release(db: Database, delivery: str, at: datetime) -> None:
@@ -164,11 +179,13 @@ def waiting(db: Database, channel: str) -> list[dict[str, Any]]:
 
 
 def waiting_until(db: Database, at: datetime) -> list[dict[str, Any]]:
-    """What is held, not yet gathered into a digest, and need not be held any longer, by channel, oldest first."""
+    """What is held, not yet gathered into a digest, and need not be held any longer, by channel, oldest first; in
+    channels that can be reached."""
     return rows(
         db,
         "SELECT * FROM deliveries WHERE state = 'held' AND reason NOT LIKE 'lost: %' AND digest IS NULL "
-        "AND due_at <= ? ORDER BY channel, seq",
+        "AND due_at <= ? AND channel IN (SELECT c.channel FROM channels c JOIN workspaces w USING (workspace) "
+        "WHERE c.lost IS NULL AND w.lost IS NULL) ORDER BY channel, seq",
         [times.to_text(at)],
     )
 
@@ -217,7 +234,7 @@ def has_backlog(db: Database, channel: str) -> bool:
 def gather(db: Database, digest: str, items: Iterable[str]) -> None:
     """These held rows are told of in that digest."""
     for delivery in items:
-        db.execute("UPDATE deliveries SET digest = ? WHERE delivery = ?", [digest, delivery])
+        db.execute("UPDATE deliveries SET digest = ?, state = 'held' WHERE delivery = ?", [digest, delivery])
 
 
 def digest_telling_of(db: Database, channel: str, event: str) -> dict[str, Any] | None:
@@ -267,31 +284,58 @@ def restore(db: Database, target: str, at: datetime) -> int:
 
 
 def withhold(db: Database, delivery: str, reason: str, policy_version: int) -> None:
-    db.execute(
-        "UPDATE deliveries SET state = 'withheld', reason = ?, policy_version = ? WHERE delivery = ?",
-        [reason, policy_version, delivery],
-    )
+    """A digest with what it was to tell of."""
+    for wanted in _WITHHELD:
+        db.execute(wanted, [reason, policy_version, delivery])
+
+
+def deny(db: Database, found: Mapping[str, Any], decision: Decision, policy: Policy, at: datetime) -> None:
+    """Withhold one row, and put it on record: who was not told of what, and by which rule."""
+    withhold(db, found["delivery"], denial(decision), policy.version)
+    note_denied(db, found["org"], found["delivery"], found["alert"], found["channel"], decision, at)
+
+
+def denial(decision: Decision) -> str:
+    """The reason of a row that is withheld."""
+    return f"{decision.rule}: {decision.why}"
+
+
+def note_denied(
+    db: Database, org: str, delivery: str, alert: str | None, channel: str, decision: Decision, at: datetime
+) -> None:
+    """The audit's entry of a delivery that was denied."""
+    audit.append(
+        db, at=at, actor="tocsin", surface="service", action="delivery-denied", target=org, reason=denial(decision),
+        effect={"delivery": delivery, "alert": alert, "channel": channel},
+    )  # fmt: skip
 
 
 def withhold_denied(
     db: Database, orgs: Iterable[rules.Organisation], policy: Policy, at: datetime
-) -> tuple[int, list[str]]:
-    """Turn what is open and no longer allowed into ``withheld``; list what is being sent."""
-    withheld, in_flight = 0, []
-    for found in open_rows(db, (org.org for org in orgs)):
-        if found["act"] == Act.DIGEST and found["state"] == State.SENDING.value:
-            if not all(decide_row(db, item, policy, at).allowed for item in items_shown(db, found)):
+) -> tuple[int, int, list[str]]:
+    """Turn what is open and no longer allowed into ``withheld``: how many were queued, how many held; list what is
+    being sent. Whoever calls it puts the whole on record, as one act."""
+    counts, in_flight, reasons = {State.QUEUED: 0, State.HELD: 0}, [], []
+    for org in orgs:
+        own = policy.of(org)
+        decided: dict[tuple[Any, ...], Decision] = {}
+        for found in open_rows(db, [org.org]):
+            if found["act"] == Act.DIGEST and found["state"] == State.SENDING.value:
+                if not all(decide_row(db, item, own, at, org=org).allowed for item in items_shown(db, found)):
+                    in_flight.append(found["delivery"])
+                continue
+            asked = (found["channel"], found["view"], found["alert"], found["act"], found["attempts"] == 0)
+            decision = decided.get(asked) or decided.setdefault(asked, decide_row(db, found, own, at, org=org))
+            if decision.allowed:
+                continue
+            if found["state"] == State.SENDING.value:
                 in_flight.append(found["delivery"])
-            continue
-        decision = decide_row(db, found, policy, at)
-        if decision.allowed:
-            continue
-        if found["state"] == State.SENDING.value:
-            in_flight.append(found["delivery"])
-        else:
-            withhold(db, found["delivery"], f"{decision.rule}: {decision.why}", policy.version)
-            withheld += 1
-    return withheld, in_flight
+            else:
+                reasons.append((denial(decision), policy.version, found["delivery"]))
+                counts[State.HELD if found["state"] == State.HELD.value else State.QUEUED] += 1
+    for wanted in _WITHHELD:
+        db.conn.executemany(wanted, reasons)
+    return counts[State.QUEUED], counts[State.HELD], in_flight
 
 
 def open_rows(db: Database, orgs: Iterable[str]) -> list[dict[str, Any]]:
@@ -347,6 +391,24 @@ def listed(db: Database, *, state: str | None = None, org: str | None = None) ->
     )
 
 
+def sent_between(db: Database, start: str, end: str) -> int:
+    """How many messages reached a platform in [start, end)."""
+    found = row(
+        db, "SELECT count(*) AS n FROM deliveries WHERE state = 'sent' AND sent_at >= ? AND sent_at < ?", [start, end]
+    )
+    return found["n"] if found else 0
+
+
+def history_of(db: Database, org: str, since: str) -> list[dict[str, Any]]:
+    """An organisation's rows that were made, claimed or sent from a time on, oldest first."""
+    return rows(
+        db,
+        "SELECT * FROM deliveries WHERE org = :org AND "
+        "(created_at >= :since OR claimed_at >= :since OR sent_at >= :since) ORDER BY seq",
+        {"org": org, "since": since},
+    )
+
+
 def of_event(db: Database, channel: str, event: str) -> list[dict[str, Any]]:
     """All rows of one event in one channel, oldest first."""
     return rows(db, "SELECT * FROM deliveries WHERE channel = ? AND event = ? ORDER BY seq", [channel, event])
@@ -384,6 +446,32 @@ def shown_by(db: Database, root: Mapping[str, Any]) -> list[Alert]:
         [root["delivery"], root["delivery"]],
     )
     return [alert for each in found if (alert := events.get(db, each["view"], each["alert"])) is not None]
+
+
+def told_by(db: Database, root: Mapping[str, Any]) -> list[Alert]:
+    """The revisions that called for attention: by an event's message itself and in its thread, not by edits."""
+    found = rows(
+        db,
+        "SELECT view, alert FROM deliveries WHERE (delivery = ? OR root = ?) AND act IN ('post', 'reply') "
+        "AND attempts > 0 AND state IN ('sending', 'unknown', 'sent') ORDER BY seq",
+        [root["delivery"], root["delivery"]],
+    )
+    return [alert for each in found if (alert := alert_of(db, each)) is not None]
+
+
+def is_taken_back(db: Database, root: str) -> bool:
+    """Was this message retracted, or is it to be?"""
+    return row(db, "SELECT 1 FROM deliveries WHERE root = ? AND act = 'retract'", [root]) is not None
+
+
+def open_replies(db: Database, root: str) -> list[dict[str, Any]]:
+    """What waits to be told in this message's thread, not tried yet."""
+    return rows(
+        db,
+        "SELECT * FROM deliveries WHERE root = ? AND act = 'reply' AND state IN ('queued', 'held') AND attempts = 0 "
+        "ORDER BY seq",
+        [root],
+    )
 
 
 def items_shown(db: Database, digest: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -426,10 +514,20 @@ def will_drop(db: Database, root: Mapping[str, Any], post: str) -> bool:
     return alert is not None and post not in alert.quotes
 
 
-def decide_row(db: Database, found: Mapping[str, Any], policy: Policy, at: datetime) -> Decision:
-    """``access.decide`` for one row, by the policy given; a row without an alert asks for its channel."""
-    org = directory.organisation(db, found["org"])
-    asked = request_for(org, found["channel"], found["view"], alert_of(db, found), at)
+def decide_row(
+    db: Database,
+    found: Mapping[str, Any],
+    policy: Policy,
+    at: datetime,
+    *,
+    org: rules.Organisation | None = None,
+) -> Decision:
+    """``access.decide`` for one row, by the policy given; a row without an alert asks for its channel. A new event's
+    message, not tried yet, also asks whether the provider's quota has room for it."""
+    owner = org or directory.organisation(db, found["org"])
+    asked = request_for(owner, found["channel"], found["view"], alert_of(db, found), at)
+    if found["act"] == Act.POST and found["attempts"] == 0 and any(terms.quota is not None for terms in policy.terms):
+        asked = replace(asked, used=dict.fromkeys(asked.providers, 0) | access.quota_used(db, owner.org, at))
     return rules.decide(policy, asked)
 
 
@@ -454,6 +552,11 @@ def request_for(
     )
 
 
+_WITHHELD = (
+    "UPDATE deliveries SET state = 'withheld', reason = ?, policy_version = ? WHERE delivery = ?",
+    "UPDATE deliveries SET state = 'withheld', reason = ?, policy_version = ? "
+    "WHERE digest = ? AND state IN ('held', 'digested')",
+)
 _WITHIN = "channel IN (SELECT channel FROM channels WHERE workspace = ? OR channel = ?)"
 
 

@@ -17,8 +17,9 @@ from bot.store.database import row, rows
 
 def add_organisation(db: Database, org: Organisation, at: datetime) -> None:
     db.execute(
-        "INSERT INTO organisations VALUES (?, ?, ?, ?, ?)",
-        [org.org, org.name, org.sector, org.state.value, times.to_text(at)],
+        "INSERT INTO organisations (org, name, sector, state, created_at, purpose, parent, domain) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [org.org, org.name, org.sector, org.state.value, times.to_text(at), org.purpose, org.parent, org.domain],
     )
 
 
@@ -137,6 +138,16 @@ def bind_workspace(db: Database, org: Organisation, workspace: str, platform: st
     )
 
 
+def set_domain(db: Database, workspace: str, domain: str) -> None:
+    """Where a workspace's people have their e-mail, by the platform's word."""
+    db.execute("UPDATE workspaces SET domain = ? WHERE workspace = ?", [domain, workspace])
+
+
+def workspaces(db: Database) -> list[dict[str, Any]]:
+    """``workspace``, ``org``, ``platform``, ``domain``, ``lost``."""
+    return rows(db, "SELECT workspace, org, platform, domain, lost FROM workspaces ORDER BY workspace")
+
+
 def editors(db: Database, workspace: str) -> str:
     """Who may change what a workspace gets: ``admins`` or ``members``."""
     found = row(db, "SELECT editors FROM workspaces WHERE workspace = ?", [workspace])
@@ -203,5 +214,11 @@ def remove_subscriptions(db: Database, channel: str, subscription_id: str | None
 
 def _organisation(found: dict[str, Any]) -> Organisation:
     return Organisation(
-        org=found["org"], name=found["name"], sector=found["sector"], state=OrganisationState(found["state"])
+        org=found["org"],
+        name=found["name"],
+        sector=found["sector"],
+        state=OrganisationState(found["state"]),
+        purpose=found["purpose"],
+        parent=found["parent"],
+        domain=found["domain"],
     )

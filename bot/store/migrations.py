@@ -189,6 +189,44 @@ def m003_readers(db: sqlite_utils.Database) -> None:
     )
 
 
+@_steps()
+def m004_terms(db: sqlite_utils.Database) -> None:
+    """Providers' terms, acts of two persons, and what an offboarding still has to do."""
+    db.executescript(
+        """
+        CREATE INDEX alerts_recorded_at ON alerts (view, recorded_at);
+        ALTER TABLE organisations ADD COLUMN purpose TEXT NOT NULL DEFAULT '';
+        ALTER TABLE organisations ADD COLUMN parent TEXT NOT NULL DEFAULT '';
+        ALTER TABLE organisations ADD COLUMN domain TEXT NOT NULL DEFAULT '';
+        ALTER TABLE workspaces ADD COLUMN domain TEXT NOT NULL DEFAULT '';  -- its people's e-mail, as the platform says
+        ALTER TABLE revocations ADD COLUMN requester TEXT NOT NULL DEFAULT '';  -- who asked for it
+        ALTER TABLE grants ADD COLUMN expired_at TEXT;                          -- when its end was noticed
+
+        CREATE TABLE terms (
+            provider TEXT PRIMARY KEY, barred_sectors TEXT NOT NULL, barred_cells TEXT NOT NULL,  -- JSON
+            quota INTEGER, reason TEXT NOT NULL, author TEXT NOT NULL, changed_at TEXT NOT NULL
+        ) WITHOUT ROWID;
+        CREATE TABLE quota_use (
+            day TEXT NOT NULL, org TEXT NOT NULL, provider TEXT NOT NULL, n INTEGER NOT NULL,
+            PRIMARY KEY (day, org, provider)
+        ) WITHOUT ROWID;
+
+        -- Acts that one person has proposed and another has to approve; args is JSON.
+        CREATE TABLE proposals (
+            proposal TEXT PRIMARY KEY, act TEXT NOT NULL, args TEXT NOT NULL, target TEXT NOT NULL,
+            reason TEXT NOT NULL, proposed_by TEXT NOT NULL, proposer TEXT NOT NULL, proposed_at TEXT NOT NULL,
+            expires_at TEXT NOT NULL, decided_by TEXT, decided_at TEXT,
+            state TEXT NOT NULL                -- open, approved, rejected or expired
+        ) WITHOUT ROWID;
+
+        -- Workspaces whose token goes when everything that needs it is done.
+        CREATE TABLE dropping (
+            workspace TEXT PRIMARY KEY, revocation TEXT NOT NULL, since TEXT NOT NULL
+        ) WITHOUT ROWID;
+        """
+    )
+
+
 with contextlib.closing(sqlite_utils.Database(memory=True)) as _empty:
     _KNOWN = frozenset(step.name for step in _steps.pending(_empty))
 

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot import admin, revoking
+from bot import admin, proving, revoking
 from bot.admin import Actor
 from bot.domain import audit as chain
 from bot.domain import channel as channels
@@ -236,8 +236,8 @@ def test_revocation_withholds_what_it_matches_and_nothing_else(both, names):
     assert effect.withheld == (1 if narrow else 2)
     sent = both.deliver_all()
     assert {str(sending.channel) for sending in sent} == ({BANK} if narrow else set())
-    assert both.write(revoking.proof, effect.revocation)["claimed_after"] == []
-    assert both.audit()[-1].effect["withheld"] == effect.withheld
+    assert both.write(proving.proof, effect.revocation)["claimed_after"] == []
+    assert [entry.effect["withheld"] for entry in both.audit() if entry.action == "revoke"] == [effect.withheld]
     assert chain.verify(both.audit()) is None
 
 
@@ -306,10 +306,11 @@ def test_dry_run_changes_nothing_and_tells_what_the_act_then_does(both):
     (sending,) = [each for each in both.claim() if str(each.channel) == BANK]
     both.record(alert(2))
     before = both.dump()
-    planned = both.revoke(sector="finance", dry_run=True)
+    end = both.now + timedelta(hours=1)
+    planned = both.revoke(sector="finance", dry_run=True, until=end)
     assert both.dump() == before
     assert (planned.revocation, planned.committed_at, planned.dry_run) == (None, None, True)
-    done = both.revoke(sector="finance", plan=planned.plan, until=both.now + timedelta(hours=1))
+    done = both.revoke(sector="finance", plan=planned.plan, until=end)
     assert (done.withheld, done.in_flight, done.touched) == (1, [sending.delivery], planned.touched)
     assert (planned.withheld, planned.in_flight) == (done.withheld, done.in_flight)
 
@@ -332,7 +333,7 @@ def test_revocation_from_a_later_time(both):
     both.wait(hours=1)
     both.record(alert(2), view=both.view("Bank"))
     assert [str(sending.channel) for sending in both.deliver_all()] == [BANK]
-    assert both.write(revoking.proof, effect.revocation)["claimed_after"] == []
+    assert both.write(proving.proof, effect.revocation)["claimed_after"] == []
 
 
 def test_revocation_from_an_earlier_time_does_not_accuse_what_was_sent_before_it_was_made(both):
@@ -341,7 +342,7 @@ def test_revocation_from_an_earlier_time_does_not_accuse_what_was_sent_before_it
     both.wait(minutes=5)
     effect = both.revoke(org="Acme", from_at=both.now - timedelta(hours=1))
     assert effect.delivered == 1
-    assert both.write(revoking.proof, effect.revocation)["claimed_after"] == []
+    assert both.write(proving.proof, effect.revocation)["claimed_after"] == []
 
 
 def test_revocation_that_ends_by_itself_gives_back_what_is_new_only(both):
@@ -353,7 +354,7 @@ def test_revocation_that_ends_by_itself_gives_back_what_is_new_only(both):
     assert [row["state"] for row in both.rows(channel=ACME)] == ["withheld", "sent"]
     both.wait(hours=1)
     both.act(revoking.reinstate, effect.revocation, "tidy")
-    assert both.write(revoking.proof, effect.revocation)["claimed_after"] == []
+    assert both.write(proving.proof, effect.revocation)["claimed_after"] == []
 
 
 def test_in_flight_is_reported_and_listed_by_the_proof(both):
@@ -362,7 +363,7 @@ def test_in_flight_is_reported_and_listed_by_the_proof(both):
     effect = both.revoke(org="Acme")
     assert effect.in_flight == [flying[ACME].delivery]
     both.settle(flying[ACME])
-    proof = both.write(revoking.proof, effect.revocation)
+    proof = both.write(proving.proof, effect.revocation)
     assert [each["state"] for each in proof["in_flight_now"]] == ["sent"]
     assert proof["claimed_after"] == []
 
@@ -391,7 +392,7 @@ def test_retracting_takes_back_what_stands_and_what_is_arriving(both):
     assert [sending.act for sending in retracted] == [Act.RETRACT, Act.RETRACT]
     assert retracted[1].target_id == f"ts-{flying[ACME].delivery}"
     assert {str(sending.channel) for sending in retracted} == {ACME}
-    proof = both.write(revoking.proof, effect.revocation)
+    proof = both.write(proving.proof, effect.revocation)
     assert [each["state"] for each in proof["retractions"]] == ["sent", "sent"]
     assert proof["claimed_after"] == [], "a retraction shows nothing"
     assert both.revoke(org="Acme", retract=True, dry_run=True).delivered == 0
@@ -410,7 +411,7 @@ def test_proof_of_a_lesser_capability_does_not_accuse_alerts(both, capability):
     both.wait(seconds=1)
     both.record(alert())
     assert len(both.deliver_all()) == 2
-    assert both.write(revoking.proof, effect.revocation)["claimed_after"] == []
+    assert both.write(proving.proof, effect.revocation)["claimed_after"] == []
 
 
 def test_proof_finds_what_should_not_have_been_claimed(both):
@@ -420,7 +421,7 @@ def test_proof_finds_what_should_not_have_been_claimed(both):
     both.record(alert(), view=both.view("Bank"))
     forged = both.write(deliveries.queue, org=org.org, channel=ACME, act=Act.POST, at=both.now, view="*", alert=alert())
     both.write(lambda db: db.execute("UPDATE deliveries SET claimed_at = due_at WHERE delivery = ?", [forged]))
-    assert both.write(revoking.proof, effect.revocation)["claimed_after"] == [forged]
+    assert both.write(proving.proof, effect.revocation)["claimed_after"] == [forged]
 
 
 def test_reinstating_does_not_pour_out_the_backlog(both):
@@ -438,7 +439,7 @@ def test_reinstating_does_not_pour_out_the_backlog(both):
     with pytest.raises(errors.UsageError, match="does not exist"):
         both.act(revoking.reinstate, "r0", "?")
     with pytest.raises(errors.UsageError, match="does not exist"):
-        both.write(revoking.proof, "r0")
+        both.write(proving.proof, "r0")
     assert both.write(access.revocation_row, effect.revocation)["lift_reason"] == "settled"
 
 

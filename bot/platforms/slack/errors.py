@@ -22,8 +22,8 @@ Failure = RateLimited | Rejected | Unavailable | Unknown
 _RETRY_AFTER_DEFAULT = timedelta(seconds=30)
 _RETRY_AFTER_MOST = timedelta(hours=1)
 _REINSTALL = (
-    "install the app again: in Socket Mode put its Bot User OAuth Token (xoxb-…) into [slack] bot_token, in HTTP mode at "
-    "public_url/slack/install"
+    "install the app again: in Socket Mode put its Bot User OAuth Token (xoxb-…) into [slack] bot_token, in HTTP mode "
+    "at public_url/slack/install"
 )
 _ADD_SCOPES = f"add the scopes {', '.join(manifest.SCOPES)}, then reinstall the app"
 

@@ -9,6 +9,7 @@ import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot import metrics
 from bot.domain.delivery import Act, Found, Missing, Outcome, Sending, Sent, Unknown
 from bot.platforms.slack import errors, render
 from bot.platforms.slack.workspaces import Workspaces
@@ -152,6 +153,7 @@ class SlackNotifier:
             cursor = (page.get("response_metadata") or {}).get("next_cursor")
             if not cursor:
                 return Missing()
+        metrics.resent_unseen_total.labels(self.platform).inc()
         log.warning("history_too_long", delivery=sending.delivery, channel=str(sending.channel), pages=_PAGES)
         return Missing()
 
@@ -187,6 +189,7 @@ def _unreadable(error: Exception, sending: Sending, thread: str | None) -> Found
     said = errors.code(error)
     if isinstance(error, SlackApiError) and said == "missing_scope":
         # The platform leaves no choice: sending again may make a duplicate, not sending may lose an alert.
+        metrics.resent_unseen_total.labels(SlackNotifier.platform).inc()
         log.warning(
             "history_unreadable",
             delivery=sending.delivery,

@@ -1,0 +1,176 @@
+"""Acts of two persons: one operator proposes, another approves. A revocation's fence never waits for it.
+
+What cannot be undone or opens access for many is proposed where the configuration says so and there are two operators
+to do it. A person has any number of accounts; approving by another account of one's own is refused.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, assert_never
+
+from bot import admin, revoking
+from bot.admin import Actor
+from bot.domain import errors, times
+from bot.revoking import Effect, Order
+from bot.store import audit, proposals
+from bot.store.database import Database, Tables
+
+LIFE = timedelta(hours=24)
+
+
+class Act(StrEnum):
+    RETRACT = "retract"  # delivered messages cannot be put back
+    DROP_CREDENTIALS = "drop-credentials"  # the workspace has to install anew
+    REINSTATE_SECTOR = "reinstate-sector"  # opens access for many
+    GRANT_SECTOR = "grant-sector"  # opens access for many
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    why: str
+
+
+def revoke(db: Tables, actor: Actor, at: datetime, order: Order, two_persons: frozenset[str]) -> Effect:
+    """``revoking.revoke`` at once, less what needs a second person: that is proposed."""
+    now = replace(
+        order,
+        retract=order.retract and Act.RETRACT not in two_persons,
+        within=None if Act.RETRACT in two_persons else order.within,
+        drop_credentials=order.drop_credentials and Act.DROP_CREDENTIALS not in two_persons,
+    )
+    if order.dry_run or now == order:
+        return revoking.revoke(db, actor, at, order)
+    if order.plan is not None:
+        revoking.check_plan(db, order, at)
+    effect = revoking.revoke(db, actor, at, replace(now, plan=None))
+    made = []
+    if order.retract and not now.retract:
+        seconds = order.within and order.within.total_seconds()
+        args = {"revocation": effect.revocation, "within_s": seconds}
+        made.append(propose(db, actor, at, Act.RETRACT, args, str(effect.revocation), order.reason))
+    if order.drop_credentials and not now.drop_credentials:
+        args = {"revocation": effect.revocation}
+        made.append(propose(db, actor, at, Act.DROP_CREDENTIALS, args, str(effect.revocation), order.reason))
+    return replace(effect, proposals=made)
+
+
+def reinstate(
+    db: Tables, actor: Actor, at: datetime, revocation: str, reason: str, two_persons: frozenset[str]
+) -> dict[str, Any]:
+    """``revoking.reinstate``, or its proposal where it would open a sector."""
+    if Act.REINSTATE_SECTOR not in two_persons or not revoking.is_of_sector(db, revocation):
+        return revoking.reinstate(db, actor, at, revocation, reason)
+    if not reason.strip():
+        raise errors.UsageError("reinstate: give a --reason; it stands in the audit")
+    args = {"revocation": revocation, "reason": reason}
+    made = propose(db, actor, at, Act.REINSTATE_SECTOR, args, revocation, reason)
+    return {"revocation": revocation, "lifted_at": None, "proposal": made}
+
+
+def grant(db: Tables, actor: Actor, at: datetime, values: Mapping[str, Any], two_persons: frozenset[str]) -> Any:
+    """``admin.grant``, or the id of its proposal where it is for a sector."""
+    if values["sector"] is None or Act.GRANT_SECTOR not in two_persons:
+        return admin.grant(db, actor, at, **values)
+    admin.check_grant(**values)
+    until = values["until"]
+    args = {**values, "capabilities": list(values["capabilities"]), "until": until and times.to_text(until)}
+    return propose(db, actor, at, Act.GRANT_SECTOR, args, f"sector {values['sector']}", values["reason"])
+
+
+def propose(db: Tables, actor: Actor, at: datetime, act: Act, args: Mapping[str, Any], target: str, reason: str) -> str:
+    """Returns the proposal's id. Raises RefusedError for an account that is no configured operator's."""
+    if not _is_person(actor):
+        raise errors.RefusedError(
+            f"{act.value}: needs two operators, and {actor.id} is nobody's account; put it under [[operator]] ids"
+        )
+    proposal = f"a{secrets.token_hex(4)}"
+    proposals.add(
+        db, proposal, act.value, json.dumps(args), target=target, reason=reason, by=str(actor),
+        proposer=str(actor.operator), at=at, expires_at=at + LIFE,
+    )  # fmt: skip
+    _audit(db, actor, at, "propose", proposal, act.value, target, reason)
+    return proposal
+
+
+async def approve(database: Database, actor: Actor, at: datetime, proposal: str) -> str:
+    """Carry it out. Raises RefusedError, audited, for its own proposer, by whichever account, and for who is no
+    configured operator; returns a sentence."""
+    outcome = await database.write(_approve, actor, at, proposal)
+    if isinstance(outcome, _Refused):
+        await admin.refuse(database, actor, "approve", proposal, at, outcome.why)
+    return outcome
+
+
+def reject(db: Tables, actor: Actor, at: datetime, proposal: str) -> None:
+    """It will not be carried out. Its proposer may do this, too."""
+    found = _open(db, proposal, at)
+    proposals.decide(db, proposal, "rejected", by=str(actor), at=at)
+    _audit(db, actor, at, "reject", proposal, found["act"], found["target"], found["reason"])
+
+
+def listed(db: Tables, at: datetime) -> list[dict[str, Any]]:
+    """All of them, the newest first; ``state`` is what it is now."""
+    return [row | {"state": _state(row, at), "args": json.loads(row["args"])} for row in proposals.listed(db)]
+
+
+def _approve(db: Tables, actor: Actor, at: datetime, proposal: str) -> str | _Refused:
+    found = _open(db, proposal, at)
+    if not _is_person(actor):
+        return _Refused("not an operator of the configuration")
+    if actor.operator == found["proposer"]:
+        return _Refused("the person who proposed it, and a second one has to approve")
+    proposals.decide(db, proposal, "approved", by=str(actor), at=at)
+    _audit(db, actor, at, "approve", proposal, found["act"], found["target"], found["reason"])
+    return _carry_out(db, actor, at, Act(found["act"]), json.loads(found["args"]))
+
+
+def _carry_out(db: Tables, actor: Actor, at: datetime, act: Act, args: dict[str, Any]) -> str:
+    match act:
+        case Act.RETRACT:
+            within = None if args["within_s"] is None else timedelta(seconds=args["within_s"])
+            return f"being retracted: {revoking.retract(db, actor, at, args['revocation'], within)}"
+        case Act.DROP_CREDENTIALS:
+            gone = revoking.drop_credentials(db, actor, at, args["revocation"])
+            return f"credentials are dropped when retractions and notices are out: {', '.join(gone) or 'none'}"
+        case Act.REINSTATE_SECTOR:
+            revoking.reinstate(db, actor, at, args["revocation"], args["reason"])
+            return f"revocation {args['revocation']} is lifted; what was withheld stays withheld"
+        case Act.GRANT_SECTOR:
+            until = args.pop("until")
+            made = admin.grant(db, actor, at, **args, until=times.from_text(until) if until else None)
+            return f"grant {made.grant}: {made.provider} to sector {made.sector}"
+        case _:
+            assert_never(act)
+
+
+def _open(db: Tables, proposal: str, at: datetime) -> dict[str, Any]:
+    found = proposals.get(db, proposal)
+    if found is None:
+        raise errors.UsageError(f"proposal {proposal!r} does not exist; `tocsin proposals` shows those that do")
+    state = _state(found, at)
+    if state != "open":
+        raise errors.TocsinError(f"proposal {proposal} is {state}; propose it again")
+    return found
+
+
+def _state(found: Mapping[str, Any], at: datetime) -> str:
+    expired = found["state"] == "open" and found["expires_at"] <= times.to_text(at)
+    return "expired" if expired else str(found["state"])
+
+
+def _is_person(actor: Actor) -> bool:
+    """Is this one of the configuration's operators? Whoever may write the store is one by account only."""
+    return actor.operator is not None and actor.operator != actor.id
+
+
+def _audit(
+    db: Tables, actor: Actor, at: datetime, action: str, proposal: str, act: str, target: str, reason: str
+) -> None:
+    audit.append(
+        db, at=at, actor=str(actor), surface=actor.surface, action=action, target=target, reason=reason,
+        effect={"proposal": proposal, "act": act},
+    )  # fmt: skip

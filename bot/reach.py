@@ -1,0 +1,122 @@
+"""Whom and what a revocation reaches: organisations, open deliveries, messages that stand. Only reads."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from bot.domain import access as rules
+from bot.domain import times
+from bot.domain.access import Capability, Organisation, OrganisationState, Policy, Revocation
+from bot.domain.alert import Alert
+from bot.domain.delivery import Act, State
+from bot.store import deliveries, directory
+from bot.store.database import Tables
+
+Row = Mapping[str, Any]
+
+
+def touched(db: Tables, revocation: Revocation, policy: Policy, at: datetime) -> list[Organisation]:
+    """Whoever the matcher covers; of a provider's withdrawal only those who may receive from it."""
+    return [org for org in directory.organisations(db) if _is_touched(db, revocation, org, policy, at)]
+
+
+def plan(db: Tables, content: Mapping[str, Any], orgs: Sequence[Organisation], policy: Policy) -> str:
+    """A hash of what was ordered, and of the organisations, channels and rules that it touches."""
+    everything = {
+        "order": content,
+        "touched": [(org.org, org.sector, org.state.value) for org in orgs],
+        "channels": [each["channel"] for org in orgs for each in directory.channels(db, org.org)],
+        "grants": sorted(f"{each.grant} {each.until}" for each in policy.grants),
+        "revocations": sorted(f"{each.revocation} {each.lifted_at}" for each in policy.revocations),
+        "terms": sorted(map(repr, policy.terms)),
+    }
+    return "p" + hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def denied(db: Tables, orgs: Sequence[Organisation], after: Policy, at: datetime) -> tuple[int, int, list[str]]:
+    """What ``after`` would withhold: queued, held; and what could still arrive."""
+    queued, held, in_flight = 0, 0, []
+    for org in orgs:
+        own = after.of(org)
+        for found in deliveries.open_rows(db, [org.org]):
+            if found["act"] == Act.DIGEST and found["state"] == State.SENDING.value:
+                items = deliveries.items_shown(db, found)
+                if not all(deliveries.decide_row(db, item, own, at, org=org).allowed for item in items):
+                    in_flight.append(found["delivery"])
+            elif deliveries.decide_row(db, found, own, at, org=org).allowed:
+                continue
+            elif found["state"] == State.SENDING.value:
+                in_flight.append(found["delivery"])
+            elif found["state"] == State.HELD.value:
+                held += 1
+            else:
+                queued += 1
+    return queued, held, in_flight
+
+
+def standing(db: Tables, revocation: Revocation, orgs: Sequence[Organisation]) -> list[Row]:
+    """Delivered messages that the matcher covers; looking back and exports leave none behind."""
+    if revocation.capability in (Capability.HISTORY, Capability.EXPORT):
+        return []
+    found: list[Row] = []
+    for org in orgs:
+        posts = deliveries.standing_posts(db, [org.org])
+        if revocation.provider in (None, "*") and revocation.category is None:
+            found += [row for row in posts if hits(db, revocation, row, None, org=org)]
+        else:
+            found += [
+                row
+                for row in posts
+                if any(hits(db, revocation, row, alert, org=org) for alert in deliveries.shown_by(db, row))
+            ]
+    return found
+
+
+def uncertain(db: Tables, revocation: Revocation, orgs: Sequence[Organisation], in_flight: Sequence[str]) -> list[Row]:
+    """Messages that may be arriving or may have arrived: being sent now, or tried without an answer."""
+    rows = deliveries.open_rows(db, (org.org for org in orgs))
+    return [
+        row
+        for row in rows
+        if row["act"] in (Act.POST, Act.DIGEST)
+        and (row["delivery"] in in_flight or (row["state"] == State.UNKNOWN.value and row_hits(db, revocation, row)))
+    ]
+
+
+def within(rows: Sequence[Row], at: datetime, window: timedelta | None) -> list[Row]:
+    """Those that were sent in the last ``window``; None: all."""
+    if window is None:
+        return list(rows)
+    since = times.to_text(at - window)
+    return [row for row in rows if (row["sent_at"] or row["created_at"]) >= since]
+
+
+def row_hits(db: Tables, revocation: Revocation, found: Row) -> bool:
+    """Does the matcher cover this delivery? A digest, if it covers anything that it tells of."""
+    shown = deliveries.shown_by(db, found) if found["act"] == Act.DIGEST else [deliveries.alert_of(db, found)]
+    return any(hits(db, revocation, found, alert) for alert in shown)
+
+
+def hits(
+    db: Tables, revocation: Revocation, found: Row, alert: Alert | None, *, org: Organisation | None = None
+) -> bool:
+    """Does the matcher cover this delivery, showing this revision?"""
+    owner = org or directory.organisation(db, found["org"])
+    asked = deliveries.request_for(owner, found["channel"], found["view"], alert, revocation.from_at)
+    if revocation.capability is not None:
+        asked = replace(asked, capability=revocation.capability)
+    return rules.hits(revocation, asked)
+
+
+def _is_touched(db: Tables, revocation: Revocation, org: Organisation, policy: Policy, at: datetime) -> bool:
+    own = directory.channels(db, org.org) if revocation.workspace or revocation.channel else []
+    covered = rules.touches(revocation, org, {each["workspace"] for each in own}, {each["channel"] for each in own})
+    if not covered or revocation.provider in (None, "*"):
+        return covered
+    active = replace(org, state=OrganisationState.ACTIVE)
+    capabilities = [revocation.capability] if revocation.capability else list(Capability)
+    own_policy = policy.of(active)
+    return any(rules.permitted(own_policy, active, at, each).permits(str(revocation.provider)) for each in capabilities)

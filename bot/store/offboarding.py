@@ -1,0 +1,26 @@
+"""Workspaces whose token goes when everything that needs it is done."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot.domain import times
+from bot.store.database import rows
+
+
+def add(db: Database, workspace: str, revocation: str, at: datetime) -> None:
+    db.execute("INSERT OR REPLACE INTO dropping VALUES (?, ?, ?)", [workspace, revocation, times.to_text(at)])
+
+
+def remove(db: Database, workspace: str) -> None:
+    db.execute("DELETE FROM dropping WHERE workspace = ?", [workspace])
+
+
+def ready(db: Database) -> list[dict[str, Any]]:
+    """Those to which nothing is to be sent any more that still could be: ``workspace``, ``revocation``."""
+    return rows(
+        db,
+        "SELECT * FROM dropping WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE "
+        "state IN ('queued', 'sending', 'unknown') AND channel LIKE dropping.workspace || '/%') ORDER BY workspace",
+    )

@@ -1,0 +1,45 @@
+"""Acts that one person has proposed and another has to approve."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot.domain import times
+from bot.store.database import row, rows
+
+
+def add(
+    db: Database,
+    proposal: str,
+    act: str,
+    args: str,
+    *,
+    target: str,
+    reason: str,
+    by: str,
+    proposer: str,
+    at: datetime,
+    expires_at: datetime,
+) -> None:
+    """``by``: the account and its person; ``proposer``: the person alone."""
+    db.execute(
+        "INSERT INTO proposals (proposal, act, args, target, reason, proposed_by, proposer, proposed_at, expires_at, "
+        "state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'open')",
+        [proposal, act, args, target, reason, by, proposer, times.to_text(at), times.to_text(expires_at)],
+    )
+
+
+def get(db: Database, proposal: str) -> dict[str, Any] | None:
+    return row(db, "SELECT * FROM proposals WHERE proposal = ?", [proposal])
+
+
+def listed(db: Database) -> list[dict[str, Any]]:
+    return rows(db, "SELECT * FROM proposals ORDER BY proposed_at DESC, proposal")
+
+
+def decide(db: Database, proposal: str, state: str, *, by: str, at: datetime) -> None:
+    db.execute(
+        "UPDATE proposals SET state = ?, decided_by = ?, decided_at = ? WHERE proposal = ?",
+        [state, by, times.to_text(at), proposal],
+    )
