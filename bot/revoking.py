@@ -124,8 +124,10 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order) -> Effect:
         )
     going_uncertain = reach.uncertain(db, revocation, touched, []) if order.retract else []
     access.add_revocation(db, revocation, author=str(actor), at=at, effect={}, requester=order.requester)
-    access.bump_version(db)
-    queued, held, in_flight = deliveries.withhold_denied(db, touched, access.policy(db), at)
+    after = replace(
+        before, version=access.bump_version(db), revocations=(*before.revocations, revocation), changed_at=at
+    )
+    queued, held, in_flight = deliveries.withhold_denied(db, touched, after, at)
     effect = replace(effect, withheld=queued + held, held=held, in_flight=in_flight)
     if order.retract:
         going = _going(db, order, revocation, touched, standing, in_flight, at)
@@ -320,7 +322,7 @@ def _notify(db: Tables, order: Order, revocation: Revocation, touched: Sequence[
 
 def _told_channels(db: Tables, revocation: Revocation, touched: Sequence[Organisation]) -> list[tuple[str, str]]:
     """Channels that the revocation covers and that had asked for something."""
-    subscribed = {each.channel for each in directory.subscriptions(db)}
+    subscribed = directory.subscribed_channels(db)
     names = {org.org for org in touched}
     return [
         (row["org"], row["channel"])

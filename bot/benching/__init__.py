@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bot import app, printing
-from bot.benching import detection, fence, latency, machine, naive, stages, whole, workload
+from bot.benching import access, delivery, detection, fence, latency, machine, naive, stages, whole, workload
 from bot.commands import Answer
 from bot.config import Config
 
-PARTS = ("whole", "stages", "detection", "latency", "revocation", "naive")
+PARTS = ("whole", "stages", "detection", "latency", "revocation", "access", "delivery", "naive")
 LATENCY_S = 30.0
 FENCE_CHANNELS = 30  # of each organisation
 FENCE_ALERTS = 6
@@ -35,6 +35,9 @@ def bench(
     fence_rounds: int = FENCE_ROUNDS,
     naive_rounds: int = naive.ROUNDS,
     live: int = detection.LIVE,
+    audit_entries: int = access.ENTRIES,
+    delivery_channels: int = delivery.CHANNELS,
+    delivery_alerts: int = delivery.ALERTS,
 ) -> Answer:
     """Measure ``only`` these ``PARTS``, or all. ``posts`` is for throughput and memory; the rest has its own sizes."""
     parts = [part for part in PARTS if part in only or not only]
@@ -59,6 +62,12 @@ def bench(
             with step("revocation", len(fence.TEAMS) * fence_channels * FENCE_ALERTS * fence_rounds) as advance:
                 measured = fence.measure(classifier, gazetteer, fence_channels, FENCE_ALERTS, fence_rounds, advance)
                 data["revocation"] = asyncio.run(measured)
+        if "delivery" in parts:
+            with step("delivery", delivery.total(delivery_channels, delivery_alerts)) as advance:
+                data["delivery"] = asyncio.run(delivery.measure(delivery_channels, delivery_alerts, advance))
+        if "access" in parts:
+            with step("access", access.STEPS) as advance:
+                data["access"] = access.measure(access.ORGANISATIONS, access.QUEUED, audit_entries, advance)
         if "naive" in parts:
             with step("naive alternative", naive_rounds * naive.SLICE * (1 + len(naive.BATCHES))) as advance:
                 texts = [post.text for post in workload.posts(min(posts, stages.MODEL_MOST))]
@@ -107,6 +116,10 @@ def _text(data: dict[str, Any]) -> str:
         parts.append(_latency(data["latency"]))
     if "revocation" in data:
         parts.append(_revocation(data["revocation"]))
+    if "access" in data:
+        parts.append(access.told(data["access"]))
+    if "delivery" in data:
+        parts.append(delivery.describe(data["delivery"]))
     return "\n\n".join(parts)
 
 

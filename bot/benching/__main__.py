@@ -1,11 +1,11 @@
 """What ``child`` starts: ``python -m bot.benching whole POSTS.jsonl MODEL`` (the settings of [model] as JSON) or
-``python -m bot.benching detection [LIVE]``, which may also be run alone."""
+``python -m bot.benching detection [LIVE]``, which may also be run alone; and what ``chat_server`` starts."""
 
 import asyncio
 import sys
 
 from bot import config, logs
-from bot.benching import child, detection, whole
+from bot.benching import chat_server, child, detection, whole
 
 
 def main(part: str, *arguments: str) -> None:
@@ -18,8 +18,10 @@ def main(part: str, *arguments: str) -> None:
             child.tell(detection.run(detection.LIVE))
         case "detection", (live,):
             child.tell(detection.run(int(live)))
+        case "chat-server", (("free" | "enforce") as limits,):
+            asyncio.run(chat_server.run(enforce=limits == "enforce"))
         case _:
-            raise ValueError(f"{part} {arguments}: whole FILE MODEL or detection [LIVE]")
+            raise ValueError(f"{part} {arguments}: whole FILE MODEL, detection [LIVE] or chat-server free|enforce")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bot import app, checking, commands, crashpoints, printing
+from bot import app, checking, commands, crashpoints, printing, proving
 from bot.cli import root
 from bot.cli.root import Shell, as_json, main
 from bot.commands import Answer
@@ -16,6 +16,7 @@ from bot.domain import access as rules
 from bot.domain import alert as alerts
 from bot.domain import errors
 from bot.pipeline.tracing import Trace
+from bot.rehearsal import barring
 
 
 @main.command()
@@ -31,11 +32,17 @@ def run(shell: Shell) -> None:
 
 
 @main.command()
+@click.option("--barring", "barred", is_flag=True, help="One provider bars one class in the middle of an event.")
 @as_json
 @click.pass_obj
-def rehearse(shell: Shell, as_json: bool) -> None:
+def rehearse(shell: Shell, barred: bool, as_json: bool) -> None:
     """The bundled fictional scenario through the whole pipeline; needs no network."""
     settings = shell.settings
+    if barred:
+        found = asyncio.run(app.rehearse_barring(settings))
+        text = "\n".join([barring.markdown(found["rows"]), "", *proving.told(found["proof"])])
+        root.show(Answer(text=text, data=found), as_json)
+        return
     if not as_json:
         click.echo("A fictional day of invented places, through the real pipeline:\n", err=True)
     raised: list[alerts.Alert] = []
@@ -138,7 +145,7 @@ def check(shell: Shell, as_json: bool) -> None:
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(["whole", "stages", "detection", "latency", "revocation", "naive"]),
+    type=click.Choice(["whole", "stages", "detection", "latency", "revocation", "access", "delivery", "naive"]),
     help="Only this part; may be given several times.",
 )
 @as_json

@@ -34,8 +34,7 @@ def to_json(entry: AuditEntry) -> dict[str, Any]:
 
 def seal(entry: AuditEntry) -> AuditEntry:
     """The entry with its hash: SHA-256 over the canonical JSON of everything else, ``prev_hash`` included."""
-    fields = asdict(entry)
-    del fields["hash"]
+    fields = {name: getattr(entry, name) for name in AuditEntry.__slots__ if name != "hash"}
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return AuditEntry(**fields, hash=hashlib.sha256(text.encode()).hexdigest())
 

@@ -162,19 +162,21 @@ async def _take_back(notifier: Notifier, sending: Sending) -> Outcome:
 
 
 class _Pace:
-    """At most ``per_second`` sends a second over all channels, of which a whole second's may come at once."""
+    """At most ``per_second`` sends a second over all channels. After a pause an eighth of that may come at once: a whole
+    second's worth would make it twice ``per_second`` within one second."""
 
     def __init__(self, per_second: float | None, clock: Callable[[], float]) -> None:
         self._per_second = per_second
         self._clock = clock
-        self._left = per_second or 0.0
+        self._most = max(1.0, (per_second or 0.0) / 8)
+        self._left = self._most
         self._at = clock()
 
     def room(self) -> int:
         if self._per_second is None:
             return acts.IN_FLIGHT_PER_PLATFORM
         now = self._clock()
-        self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
+        self._left = min(self._most, self._left + (now - self._at) * self._per_second)
         self._at = now
         return int(self._left)
 
@@ -182,8 +184,8 @@ class _Pace:
         self._left -= n
 
     def wait_s(self) -> float:
-        """Until there is room for one."""
-        return 0.0 if self._per_second is None else max(0.0, (1.0 - self._left) / self._per_second)
+        """Until there is room for a handful: claiming one by one costs three times as much."""
+        return 0.0 if self._per_second is None else max(0.0, (self._most - self._left) / self._per_second)
 
 
 def _needs_tending(db: Tables, now: datetime) -> bool:

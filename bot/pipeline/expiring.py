@@ -70,5 +70,5 @@ def _still_has(policy: rules.Policy, org: rules.Organisation, provider: str, at:
 
 
 def _subscribed(db: Tables, org: str) -> list[str]:
-    wanted = {each.channel for each in directory.subscriptions(db)}
+    wanted = directory.subscribed_channels(db)
     return [row["channel"] for row in directory.channels(db, org) if row["channel"] in wanted]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlite_utils import Database
@@ -68,7 +69,7 @@ def grants(db: Database) -> list[Grant]:
             org=each["org"],
             sector=each["sector"],
             provider=each["provider"],
-            capabilities=frozenset(Capability(name) for name in json.loads(each["capabilities"])),
+            capabilities=_capabilities(each["capabilities"]),
             until=_time(each["until"]),
         )
         for each in rows(db, "SELECT * FROM grants ORDER BY created_at, grant_id")
@@ -195,6 +196,11 @@ def lift(db: Database, revocation: str, *, author: str, reason: str, at: datetim
         "UPDATE revocations SET lifted_at = ?, lifted_by = ?, lift_reason = ? WHERE revocation = ?",
         [times.to_text(at), author, reason, revocation],
     )
+
+
+@lru_cache(maxsize=64)
+def _capabilities(text: str) -> frozenset[Capability]:
+    return frozenset(Capability(name) for name in json.loads(text))
 
 
 def _revocation(found: dict[str, Any]) -> Revocation:

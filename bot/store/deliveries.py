@@ -22,6 +22,7 @@ OPEN = (State.QUEUED, State.HELD, State.UNKNOWN)
 SHOWING = (Act.POST, Act.EDIT, Act.REPLY, Act.DIGEST)  # what shows alerts, and so asks ``decide``
 REMOVED = "the channel was removed"
 LOST = "lost: "  # how the reason of a row begins that is held because its channel is out of reach
+Known = dict[tuple[str, str], Alert | None]  # (view, alert id) → what one transaction has read
 SOON, RETRACTING = 2, 4  # priorities beside those of levels, which are 1 to 3
 
 
@@ -316,8 +317,8 @@ def withhold_denied(
     """Turn what is open and no longer allowed into ``withheld``: how many were queued, how many held; list what is
     being sent. Whoever calls it puts the whole on record, as one act."""
     counts, in_flight, reasons = {State.QUEUED: 0, State.HELD: 0}, [], []
-    for org in orgs:
-        own = policy.of(org)
+    known: Known = {}
+    for org, own in policy.by_organisation(orgs):
         decided: dict[tuple[Any, ...], Decision] = {}
         for found in open_rows(db, [org.org]):
             if found["act"] == Act.DIGEST and found["state"] == State.SENDING.value:
@@ -325,7 +326,9 @@ def withhold_denied(
                     in_flight.append(found["delivery"])
                 continue
             asked = (found["channel"], found["view"], found["alert"], found["act"], found["attempts"] == 0)
-            decision = decided.get(asked) or decided.setdefault(asked, decide_row(db, found, own, at, org=org))
+            decision = decided.get(asked) or decided.setdefault(
+                asked, decide_row(db, found, own, at, org=org, known=known)
+            )
             if decision.allowed:
                 continue
             if found["state"] == State.SENDING.value:
@@ -521,14 +524,25 @@ def decide_row(
     at: datetime,
     *,
     org: rules.Organisation | None = None,
+    known: Known | None = None,
 ) -> Decision:
     """``access.decide`` for one row, by the policy given; a row without an alert asks for its channel. A new event's
-    message, not tried yet, also asks whether the provider's quota has room for it."""
+    message, not tried yet, also asks whether the provider's quota has room for it. ``known``: alerts that this
+    transaction has read already."""
     owner = org or directory.organisation(db, found["org"])
-    asked = request_for(owner, found["channel"], found["view"], alert_of(db, found), at)
+    asked = request_for(owner, found["channel"], found["view"], _alert_known(db, found, known), at)
     if found["act"] == Act.POST and found["attempts"] == 0 and any(terms.quota is not None for terms in policy.terms):
         asked = replace(asked, used=dict.fromkeys(asked.providers, 0) | access.quota_used(db, owner.org, at))
     return rules.decide(policy, asked)
+
+
+def _alert_known(db: Database, found: Mapping[str, Any], known: Known | None) -> Alert | None:
+    if known is None or not found["alert"]:
+        return alert_of(db, found)
+    key = (found["view"], found["alert"])
+    if key not in known:
+        known[key] = alert_of(db, found)
+    return known[key]
 
 
 def request_for(

@@ -203,6 +203,11 @@ def subscriptions(db: Database, channel: str | None = None) -> list[Subscription
     return [subscription.from_spec(each["subscription"], each["channel"], json.loads(each["spec"])) for each in found]
 
 
+def subscribed_channels(db: Database) -> set[str]:
+    """Channels that have asked for something."""
+    return {each["channel"] for each in rows(db, "SELECT DISTINCT channel FROM subscriptions")}
+
+
 def remove_subscriptions(db: Database, channel: str, subscription_id: str | None = None) -> int:
     """One, or all of the channel's. Returns how many went."""
     gone = db.execute(

@@ -194,6 +194,7 @@ def m004_terms(db: sqlite_utils.Database) -> None:
     """Providers' terms, acts of two persons, and what an offboarding still has to do."""
     db.executescript(
         """
+        CREATE INDEX deliveries_org ON deliveries (org, state);
         CREATE INDEX alerts_recorded_at ON alerts (view, recorded_at);
         ALTER TABLE organisations ADD COLUMN purpose TEXT NOT NULL DEFAULT '';
         ALTER TABLE organisations ADD COLUMN parent TEXT NOT NULL DEFAULT '';

@@ -108,6 +108,28 @@ def test_nothing_reaches_a_revoked_organisation_but_what_was_in_flight(settings:
     assert found["received_twice"] == 0
 
 
+def test_delivery_empties_the_outbox_in_order_within_the_limits_while_commands_are_answered(
+    settings: config.Config,
+) -> None:
+    answer = benching.bench(settings, posts=POSTS, only=["delivery"], delivery_channels=6, delivery_alerts=3)
+    found = answer.data["delivery"]
+    assert [row["platform"] for row in found["burst"]] == ["slack", "discord"]
+    for row in found["burst"] + found["within_limits"]:
+        assert row["messages"] == row["channels"] * row["alerts"]
+        assert (row["out_of_order"], row["less_urgent_first"], row["missing"], row["twice"]) == (0, 0, 0, 0)
+        assert row["per_second"] > 0
+        assert row["cpu_ms_per_message"] > 0
+    assert all(row["spacing_s"] == 0 and row["limit_per_second"] is None for row in found["burst"])
+    assert [row["rate_limited"] for row in found["within_limits"]] == [0, 0]
+    commands = found["commands"]
+    assert 1 <= commands["commands"] == commands["answered"]
+    assert 0 < commands["ack_p50_ms"] <= commands["ack_p99_ms"]
+    figures = {name for part in (*found["burst"], commands) for name in part}
+    assert set(found["meaning"]) <= figures
+    assert "burst, limits off" in answer.text
+    assert "slash commands during a burst" in answer.text
+
+
 def test_naive_alternative_is_measured_or_says_what_is_missing(settings: config.Config) -> None:
     answer = benching.bench(settings, posts=POSTS, only=["naive"], naive_rounds=2)
     rows = answer.data["naive"]

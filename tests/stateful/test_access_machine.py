@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bot import admin, revoking
+from bot import admin, proving, revoking
 from bot.domain import alert as alerts
 from bot.domain import audit as chain
 from bot.domain import channel as channels
@@ -215,7 +215,7 @@ class AccessMachine(RuleBasedStateMachine):
     @rule()
     def prove(self) -> None:
         for revocation in self.revocations:
-            proof = self.world.write(revoking.proof, revocation)
+            proof = self.world.write(proving.proof, revocation)
             assert proof["claimed_after"] == []
 
     # ---- what happens
@@ -506,7 +506,7 @@ class AccessMachine(RuleBasedStateMachine):
 
     def prove_all(self) -> None:
         for revocation in self.revocations:
-            assert self.world.write(revoking.proof, revocation)["claimed_after"] == []
+            assert self.world.write(proving.proof, revocation)["claimed_after"] == []
 
     def _row(self, delivery: str) -> dict[str, Any]:
         return next(row for row in self.world.rows() if row["delivery"] == delivery)

@@ -53,7 +53,9 @@ class DiscordNotifier:
     """``client`` answers the logged-in client, or the Outcome to give while there is none."""
 
     platform = "discord"
-    spacing = timedelta(0)
+    # A channel takes five messages in five seconds. What comes sooner, discord.py would let sleep inside the call, and
+    # sixteen such sleepers keep everybody else waiting.
+    spacing = timedelta(seconds=1)
     # Of the 50 requests a second that a bot has, ten are left for commands and for threads.
     per_second: float | None = 40.0
 
