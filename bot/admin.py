@@ -462,8 +462,24 @@ def _unsubscribe(db: Tables, actor: Actor, at: datetime, channel: Channel, subsc
     if gone == 0:
         what = f"subscription {subscription_id}" if subscription_id else "any subscription"
         raise errors.UsageError(f"channel {channel} does not have {what}; `subscriptions` shows what it has")
-    _audit(db, actor, at, "unsubscribe", str(channel), effect={"removed": gone, "subscription": subscription_id})
+    dropped = _drop_unwanted(db, str(channel))
+    _audit(
+        db, actor, at, "unsubscribe", str(channel),
+        effect={"removed": gone, "subscription": subscription_id, "dropped": dropped},
+    )  # fmt: skip
     return gone
+
+
+def _drop_unwanted(db: Tables, channel: str) -> int:
+    """New events that wait for the channel and that no subscription of it asks for any more are not told."""
+    wanted = directory.subscriptions(db, channel)
+    dropped = 0
+    for row in (*deliveries.waiting(db, channel), *deliveries.queued_posts(db, channel)):
+        alert = deliveries.alert_of(db, row)
+        if row["act"] == Act.POST.value and alert is not None and not any(each.matches(alert) for each in wanted):
+            deliveries.supersede(db, row["delivery"], "the channel has unsubscribed")
+            dropped += 1
+    return dropped
 
 
 def check_may_receive(db: Tables, channel: Channel, at: datetime) -> Organisation:

@@ -44,13 +44,12 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order, two_persons: fr
     )
     if order.dry_run or now == order:
         return revoking.revoke(db, actor, at, order)
-    if order.plan is not None:
-        revoking.check_plan(db, order, at)
+    revoking.check(db, order, at)
     effect = revoking.revoke(db, actor, at, replace(now, plan=None))
     made = []
     if order.retract and not now.retract:
-        seconds = order.within and order.within.total_seconds()
-        args = {"revocation": effect.revocation, "within_s": seconds}
+        since = times.to_text(at - order.within) if order.within is not None else None
+        args = {"revocation": effect.revocation, "since": since}
         made.append(propose(db, actor, at, Act.RETRACT, args, str(effect.revocation), order.reason))
     if order.drop_credentials and not now.drop_credentials:
         args = {"revocation": effect.revocation}
@@ -131,8 +130,8 @@ def _approve(db: Tables, actor: Actor, at: datetime, proposal: str) -> str | _Re
 def _carry_out(db: Tables, actor: Actor, at: datetime, act: Act, args: dict[str, Any]) -> str:
     match act:
         case Act.RETRACT:
-            within = None if args["within_s"] is None else timedelta(seconds=args["within_s"])
-            return f"being retracted: {revoking.retract(db, actor, at, args['revocation'], within)}"
+            since = times.from_text(args["since"]) if args["since"] else None
+            return f"being retracted: {revoking.retract(db, actor, at, args['revocation'], since)}"
         case Act.DROP_CREDENTIALS:
             gone = revoking.drop_credentials(db, actor, at, args["revocation"])
             return f"credentials are dropped when retractions and notices are out: {', '.join(gone) or 'none'}"

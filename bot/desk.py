@@ -1,8 +1,10 @@
 """The desk: what the chat platforms hand slash commands, forms, buttons and losses to."""
 
+import asyncio
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from zoneinfo import available_timezones
 
 import structlog
@@ -129,7 +131,7 @@ class FrontDesk:
             case "category":
                 found = _like(typed, CATEGORIES)
             case "place":
-                found = self._suggest(typed)
+                found = await asyncio.to_thread(self._suggest, typed)
             case "zone":
                 found = _like(typed, sorted(available_timezones()))
             case "subscription" if command == "tocsin" and subcommand in ("change", "unsubscribe"):
@@ -176,11 +178,16 @@ class FrontDesk:
         if words[0] == "change":
             changed = await slash.find_subscription(context, values["subscription"])
             return forms.ask(changed, forms.State(replacing=changed.subscription))
-        if values["anywhere"] or values["place"]:
+        if values["anywhere"] or values["place"] or _is_beyond_form(values):
             return None
         begun: Subscription = commands.wanted_from(values, self._locate, str(context.channel))
         preset = values["preset"] if values["preset"] in presets.PRESETS else None
         return forms.ask(begun, forms.State(preset=preset))
+
+
+def _is_beyond_form(values: Mapping[str, Any]) -> bool:
+    """Does it say what the form does not ask about, and would forget?"""
+    return bool(values["radius"] or values["lang"] or values["provider"] or values["voices"] > 1)
 
 
 def _belongs(account: str, channel: Channel) -> bool:

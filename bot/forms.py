@@ -68,7 +68,7 @@ def ask(initial: Subscription, state: State) -> Form:
             ),
             Field(
                 name=WORDS, label="Words in the headline (optional)", kind=FieldKind.TEXT,
-                initial=_given(", ".join([*initial.keywords, *(f"-{word}" for word in initial.excluded)])),
+                initial=_given(_words(initial)),
                 hint="one of these has to be there, a minus excludes: refinery, flood*, -exercise",
             ),
         ),
@@ -103,14 +103,20 @@ def read(
         faults[CERTAINTY] = "choose one"
     if faults:
         return Faults(fields=faults)
-    words = [word.strip() for word in " ".join(values.get(WORDS, ())).split(",") if word.strip(" -*")]
-    return replace(
+    wanted = replace(
         changed or Subscription(subscription="", channel=channel),
         anywhere=anywhere,
         places=places,
         categories=chosen,
         level=Level(level),
         certainty=Certainty(certainty),
+    )
+    given = " ".join(values.get(WORDS, ()))
+    if given.strip() == _words(wanted).strip():  # as it stood there, also words that hold a comma
+        return wanted
+    words = [word.strip() for word in given.split(",") if word.strip(" -*")]
+    return replace(
+        wanted,
         keywords=tuple(word for word in words if not word.startswith("-")),
         excluded=tuple(word[1:].strip() for word in words if word.startswith("-")),
     )
@@ -125,7 +131,7 @@ def _read_places(
         if part.casefold() in known:
             places.append(known[part.casefold()])
         elif part:
-            places += _read_place(part, locate)
+            places.append(_read_place(part, locate))
     if not places:
         raise errors.UsageError('say "anywhere", or name at least one country, region or city')
     if len(places) > _PLACES_MOST:
@@ -133,8 +139,8 @@ def _read_places(
     return list(dict.fromkeys(places))
 
 
-def _read_place(part: str, locate: Callable[[str], PlaceFilter | None]) -> list[PlaceFilter]:
-    """One place, with or without a radius; or several that somebody has separated by commas."""
+def _read_place(part: str, locate: Callable[[str], PlaceFilter | None]) -> PlaceFilter:
+    """One place, with or without a radius. Never two at a comma: "Cork, Victoria" may be one that is not known."""
     if len(part) > _PLACE_MOST:
         raise errors.UsageError(f"{part[:20]!r}… is too long for one place; separate places by semicolons")
     found = _RADIUS.match(part)
@@ -142,17 +148,20 @@ def _read_place(part: str, locate: Callable[[str], PlaceFilter | None]) -> list[
     if radius_km is not None and not 1 <= radius_km <= 2000:
         raise errors.UsageError(f"{part!r}: a radius is from 1 to 2000 km")
     place = locate(name)
-    if place is not None:
-        return list(with_radius((place,), radius_km))
-    pieces = [piece.strip() for piece in name.split(",") if piece.strip()]
-    located = [place for piece in pieces if (place := locate(piece)) is not None]
-    if len(pieces) > 1 and len(located) == len(pieces):
-        return list(with_radius(tuple(located), radius_km))
-    raise errors.UsageError(f"{name!r} is not known, or there are several; try it with its country: Lyon, France")
+    if place is None:
+        apart = "; several are separated by semicolons" if "," in name else ""
+        raise errors.UsageError(
+            f"{name!r} is not known, or there are several; try it with its country: Lyon, France{apart}"
+        )
+    return with_radius((place,), radius_km)[0]
 
 
 def _places(initial: Subscription) -> str:
     return "anywhere" if initial.anywhere else "; ".join(map(_named, initial.places))
+
+
+def _words(initial: Subscription) -> str:
+    return ", ".join([*initial.keywords, *(f"-{word}" for word in initial.excluded)])
 
 
 def _named(place: PlaceFilter) -> str:

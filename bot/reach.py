@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from bot.domain import access as rules
@@ -16,6 +16,8 @@ from bot.store import deliveries, directory
 from bot.store.database import Tables
 
 Row = Mapping[str, Any]
+
+_LEAVE_NONE = (Capability.HISTORY, Capability.EXPORT)  # what these gave is no message
 
 
 def touched(db: Tables, revocation: Revocation, policy: Policy, at: datetime) -> list[Organisation]:
@@ -69,8 +71,8 @@ def denied(db: Tables, orgs: Sequence[Organisation], after: Policy, at: datetime
 
 
 def standing(db: Tables, revocation: Revocation, orgs: Sequence[Organisation]) -> list[Row]:
-    """Delivered messages that the matcher covers; looking back and exports leave none behind."""
-    if revocation.capability in (Capability.HISTORY, Capability.EXPORT):
+    """Delivered messages that the matcher covers."""
+    if revocation.capability in _LEAVE_NONE:
         return []
     found: list[Row] = []
     for org in orgs:
@@ -86,23 +88,19 @@ def standing(db: Tables, revocation: Revocation, orgs: Sequence[Organisation]) -
     return found
 
 
-def uncertain(db: Tables, revocation: Revocation, orgs: Sequence[Organisation], in_flight: Sequence[str]) -> list[Row]:
-    """Messages that may be arriving or may have arrived: being sent now, or tried without an answer."""
-    rows = deliveries.open_rows(db, (org.org for org in orgs))
-    return [
-        row
-        for row in rows
-        if row["act"] in (Act.POST, Act.DIGEST)
-        and (row["delivery"] in in_flight or (row["state"] == State.UNKNOWN.value and row_hits(db, revocation, row)))
-    ]
+def perhaps_standing(db: Tables, revocation: Revocation, orgs: Sequence[Organisation]) -> list[Row]:
+    """Messages that the matcher covers and of which nobody knows whether they arrived, also of what is withheld now."""
+    if revocation.capability in _LEAVE_NONE:
+        return []
+    return [row for org in orgs for row in deliveries.perhaps_standing(db, org.org) if row_hits(db, revocation, row)]
 
 
-def within(rows: Sequence[Row], at: datetime, window: timedelta | None) -> list[Row]:
-    """Those that were sent in the last ``window``; None: all."""
-    if window is None:
+def sent_since(rows: Sequence[Row], since: datetime | None) -> list[Row]:
+    """None: all."""
+    if since is None:
         return list(rows)
-    since = times.to_text(at - window)
-    return [row for row in rows if (row["sent_at"] or row["created_at"]) >= since]
+    start = times.to_text(since)
+    return [row for row in rows if (row["sent_at"] or row["created_at"]) >= start]
 
 
 def row_hits(db: Tables, revocation: Revocation, found: Row) -> bool:

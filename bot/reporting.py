@@ -1,6 +1,7 @@
 """The transparency report: who was cut off from what, at whose request, and what became of it. Counts; no names unless
 asked for."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -12,6 +13,7 @@ from bot.store import access, audit, deliveries, directory
 from bot.store.database import Tables
 
 _UNSAID = "not said"
+_MARKUP = re.compile(r"[\\`*\[\]<>|]")
 
 
 def report(db: Tables, since: datetime, until: datetime, *, names: bool = False) -> dict[str, Any]:
@@ -97,4 +99,5 @@ def _counted(names: Iterable[str | None]) -> dict[str, int]:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    """People's words as they are: no markup, on one line."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))

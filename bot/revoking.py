@@ -97,6 +97,7 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order) -> Effect:
     touched = reach.touched(db, revocation, before, at)
     plan = _checked_plan(db, order, touched, before)
     standing = reach.standing(db, revocation, touched)
+    going = _going(db, order, revocation, touched, standing, at)
     workspaces = _workspaces(db, revocation, touched)
     ids = {org.org for org in touched}
     effect = Effect(
@@ -117,23 +118,18 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order) -> Effect:
     if order.dry_run:
         after = replace(before, revocations=(*before.revocations, revocation))
         queued, held, in_flight = reach.denied(db, touched, after, at)
-        going = _going(db, order, revocation, touched, standing, in_flight, at)
-        notices = 0 if order.silent else len(_told_channels(db, revocation, touched))
+        notices = len(_told_channels(db, order, revocation, touched, at))
         return replace(
             effect, withheld=queued + held, held=held, in_flight=in_flight, retracting=len(going), notices=notices
         )
-    going_uncertain = reach.uncertain(db, revocation, touched, []) if order.retract else []
     access.add_revocation(db, revocation, author=str(actor), at=at, effect={}, requester=order.requester)
     after = replace(
         before, version=access.bump_version(db), revocations=(*before.revocations, revocation), changed_at=at
     )
     queued, held, in_flight = deliveries.withhold_denied(db, touched, after, at)
-    effect = replace(effect, withheld=queued + held, held=held, in_flight=in_flight)
-    if order.retract:
-        going = _going(db, order, revocation, touched, standing, in_flight, at)
-        known = {row["delivery"] for row in going}
-        going += [row for row in going_uncertain if row["delivery"] not in known]
-        effect = replace(effect, retracting=_queue_retractions(db, going, at))
+    effect = replace(
+        effect, withheld=queued + held, held=held, in_flight=in_flight, retracting=_queue_retractions(db, going, at)
+    )
     effect = replace(effect, notices=_notify(db, order, revocation, touched, at))
     for workspace in effect.dropping:
         offboarding.add(db, workspace, revocation.revocation, at)
@@ -151,20 +147,21 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order) -> Effect:
     return effect
 
 
-def check_plan(db: Tables, order: Order, at: datetime) -> None:
-    """Raise TocsinError unless the plan that the order names still holds."""
+def check(db: Tables, order: Order, at: datetime) -> None:
+    """Raise UsageError for what cannot be ordered, and TocsinError if the plan that it names no longer holds."""
     policy = access.policy(db)
     _checked_plan(db, order, reach.touched(db, _revocation(db, order, at), policy, at), policy)
 
 
-def retract(db: Tables, actor: Actor, at: datetime, revocation: str, within: timedelta | None) -> int:
-    """Take back what a revocation covers and still stands. Returns how many messages."""
+def retract(db: Tables, actor: Actor, at: datetime, revocation: str, since: datetime | None) -> int:
+    """Take back what a revocation covers and still stands, or may; of what is known to have arrived, only what was sent
+    from ``since`` on. Returns how many messages."""
     matcher, touched = _live(db, revocation)
-    standing = reach.within(reach.standing(db, matcher, touched), at, within)
-    n = _queue_retractions(db, standing, at)
+    standing = reach.sent_since(reach.standing(db, matcher, touched), since)
+    n = _queue_retractions(db, [*standing, *reach.perhaps_standing(db, matcher, touched)], at)
     audit.append(
         db, at=at, actor=str(actor), surface=actor.surface, action="retract", target=revocation,
-        effect={"retracting": n, "within": within and str(within)},
+        effect={"retracting": n, "since": since and times.to_text(since)},
     )  # fmt: skip
     return n
 
@@ -184,14 +181,13 @@ def drop_credentials(db: Tables, actor: Actor, at: datetime, revocation: str) ->
 
 def reinstate(db: Tables, actor: Actor, at: datetime, revocation: str, reason: str) -> dict[str, Any]:
     """Lift a revocation. Nothing of the dark period is delivered: what was withheld stays withheld."""
-    matcher, touched = _live(db, revocation)
+    _live(db, revocation)
     if not reason.strip():
         raise errors.UsageError("reinstate: give a --reason; it stands in the audit")
     access.lift(db, revocation, author=str(actor), reason=reason, at=at)
     access.bump_version(db)
     admin.check_views(db, at, "reinstate")
-    for workspace in _workspaces(db, matcher, touched):
-        offboarding.remove(db, workspace)
+    offboarding.cancel(db, revocation)
     audit.append(
         db, at=at, actor=str(actor), surface=actor.surface, action="reinstate", target=revocation, reason=reason
     )
@@ -285,13 +281,13 @@ def _going(
     revocation: Revocation,
     touched: Sequence[Organisation],
     standing: Sequence[Row],
-    in_flight: Sequence[str],
     at: datetime,
 ) -> list[Row]:
-    """With ``--retract``: what stands, and what may be arriving; its retraction waits until that is known."""
+    """With ``--retract``: what stands, and what may be arriving or may have arrived."""
     if not order.retract:
         return []
-    return [*reach.within(standing, at, order.within), *reach.uncertain(db, revocation, touched, in_flight)]
+    since = None if order.within is None else at - order.within
+    return [*reach.sent_since(standing, since), *reach.perhaps_standing(db, revocation, touched)]
 
 
 def _queue_retractions(db: Tables, going: Sequence[Row], at: datetime) -> int:
@@ -310,18 +306,20 @@ def _queue_retractions(db: Tables, going: Sequence[Row], at: datetime) -> int:
 
 
 def _notify(db: Tables, order: Order, revocation: Revocation, touched: Sequence[Organisation], at: datetime) -> int:
-    """Tell the channels, unless this is silent or lies ahead. Returns how many are told."""
-    if order.silent is not None or revocation.from_at > at:
-        return 0
+    """Tell the channels. Returns how many are told."""
     text = order.notice or _usual_notice(revocation)
-    told = _told_channels(db, revocation, touched)
+    told = _told_channels(db, order, revocation, touched, at)
     for org, channel in told:
         deliveries.queue(db, org=org, channel=channel, act=Act.NOTICE, at=at, text=text)
     return len(told)
 
 
-def _told_channels(db: Tables, revocation: Revocation, touched: Sequence[Organisation]) -> list[tuple[str, str]]:
-    """Channels that the revocation covers and that had asked for something."""
+def _told_channels(
+    db: Tables, order: Order, revocation: Revocation, touched: Sequence[Organisation], at: datetime
+) -> list[tuple[str, str]]:
+    """Channels that the revocation covers and that had asked for something; none if it is silent or lies ahead."""
+    if order.silent is not None or revocation.from_at > at:
+        return []
     subscribed = directory.subscribed_channels(db)
     names = {org.org for org in touched}
     return [

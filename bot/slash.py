@@ -91,8 +91,9 @@ async def _status(context: Context) -> Answer:
 @tocsin.command("test", help="Send a test message to this channel.")
 @click.pass_obj
 async def _test(context: Context) -> Answer:
-    here = _here(context)
-    await context.database.write(admin.queue_test, context.actor, context.now(), here)
+    here, now = _here(context), context.now()
+    await admin.authorise_in_workspace(context.database, context.actor, "test", here, now)
+    await context.database.write(admin.queue_test, context.actor, now, here)
     return Answer(text="A test message is on its way to this channel; it takes the way that alerts take.")
 
 

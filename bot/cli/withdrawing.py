@@ -183,7 +183,7 @@ def terms(
         )  # fmt: skip
     elif bar_sector or bar or quota is not None:
         raise errors.UsageError("terms: give a --reason, such as where the terms stand; it stands in the audit")
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "provider": each.provider,
             "barred_sectors": sorted(each.barred_sectors),
@@ -193,7 +193,11 @@ def terms(
         for each in shell.read(access.terms)
         if provider in (None, each.provider)
     ]
-    root.show(root.table(found, ["provider", "barred_sectors", "barred_cells", "quota"]), as_json)
+    shown = [
+        row | {name: ", ".join(row[name]) or "none" for name in ("barred_sectors", "barred_cells")} for row in found
+    ]
+    text = root.table(shown, ["provider", "barred_sectors", "barred_cells", "quota"]).text
+    root.show(Answer(text=text, data=found), as_json)
 
 
 @main.command()

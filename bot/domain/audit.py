@@ -9,6 +9,7 @@ from typing import Any
 from bot.domain import errors
 
 GENESIS = "0" * 64
+_SEQ_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +57,10 @@ def verify(entries: Iterable[AuditEntry]) -> str | None:
 def lacks(entries: Iterable[AuditEntry], head: str) -> str | None:
     """None if the chain holds a head that was published earlier (``SEQ:HASH``), else one sentence."""
     seq, _, hash_ = head.partition(":")
-    if not seq.isdecimal() or len(hash_) != len(GENESIS):
+    if not seq.isdecimal() or len(seq) > _SEQ_DIGITS or len(hash_) != len(GENESIS):
         raise errors.UsageError(f"{head!r} is not SEQ:HASH; `tocsin audit head` prints one")
+    if int(seq) == 0:  # published before there was anything
+        return None if hash_ == GENESIS else f"entry {seq} is not how a chain begins"
     for entry in entries:
         if entry.seq == int(seq):
             return (

@@ -140,8 +140,8 @@ class Sending:
     """A claimed delivery, as handed to a notifier.
 
     ``target_id`` is the platform id of the event's message for EDIT, REPLY and RETRACT. ``root``: the delivery that
-    posted that message, for POST and others without one their own; buttons name it. ``uncertain``: an earlier attempt
-    may have arrived, so the history is asked first.
+    posted that message, for POST and others without one their own; buttons name it, and ``root_at`` is when it was
+    queued. ``uncertain``: an earlier attempt may have arrived, so the history is asked first.
     """
 
     delivery: str
@@ -153,6 +153,7 @@ class Sending:
     attempt: int
     uncertain: bool
     created_at: datetime
+    root_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,18 @@ from bot.domain.access import Organisation, in_sector
 _GOVERNMENT = re.compile(
     r"(?:^|\.)(?:gov|mil|gouv|gob|govt|gv|gub|fed)(?:\.[a-z]{2})?$|(?:^|\.)(?:europa\.eu|nato\.int)$"
 )
+# Whole words, also in the plural; with * at the end what begins so.
 _WORDS: Mapping[str, tuple[str, ...]] = {
-    "government/intelligence": ("intelligence", "fusion cent", "signals", "reconnaissance", "counterterror", "spy"),
+    "government/intelligence": (
+        "intelligence",
+        "fusion cent*",
+        "signals",
+        "reconnaissance",
+        "counterterror*",
+        "spy",
+        "spies",
+        "espionage",
+    ),
     "government/law_enforcement": ("police", "sheriff", "constabulary", "law enforcement", "policing", "gendarmerie"),
     "government/homeland_security": ("homeland", "border", "customs", "immigration"),
     "government/defence": ("defence", "defense", "army", "navy", "air force", "military", "armed forces"),
@@ -24,9 +34,12 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "government/diplomacy": ("embassy", "foreign ministry", "state department"),
     "government": ("ministry", "government", "federal", "municipal", "department of", "agency of"),
     "finance": ("bank", "capital", "hedge fund", "insurance", "asset management", "trading"),
-    "news": ("news", "herald", "gazette", "broadcast", "press agency", "newspaper"),
+    "news": ("news", "herald", "gazette", "broadcast*", "press agency", "newspaper"),
 }
-_SURVEILLANCE = ("surveil", "monitor protest", "track individuals", "person of interest", "threat assessment of people")
+_SURVEILLANCE = (
+    "surveil*", "monitor protest*", "track individual", "person of interest", "persons of interest",
+    "threat assessment of people",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,21 +67,21 @@ def signs(profile: Profile, barred: str, parents: Mapping[str, str]) -> list[Sig
     if in_sector(org.sector, barred):
         return []
     found = [
-        Sign(kind=kind, evidence=f"{kind} {text!r} says {word!r}")
+        Sign(kind=kind, evidence=f"{kind} {text!r} says {word.removesuffix('*')!r}")
         for kind, text in (("name", org.name), ("purpose", org.purpose), ("parent", org.parent))
         for word in _words(barred)
-        if word in text.casefold()
+        if _says(text, word)
     ]
-    if barred.split("/", maxsplit=1)[0] == "government":
+    if in_sector(barred, "government"):
         found += [
             Sign(kind="domain", evidence=f"e-mail domain {name} is a government's")
             for name in sorted(profile.domains)
-            if _GOVERNMENT.search(name)
+            if _GOVERNMENT.search(name.casefold()) and not in_sector(org.sector, "government")
         ]
         found += [
-            Sign(kind="purpose", evidence=f"purpose {org.purpose!r} says {word!r}")
+            Sign(kind="purpose", evidence=f"purpose {org.purpose!r} says {word.removesuffix('*')!r}")
             for word in _SURVEILLANCE
-            if word in org.purpose.casefold()
+            if _says(org.purpose, word)
         ]
     sector = parents.get(org.parent.casefold()) if org.parent else None
     if sector is not None and in_sector(sector, barred):
@@ -79,6 +92,11 @@ def signs(profile: Profile, barred: str, parents: Mapping[str, str]) -> list[Sig
         if in_sector(sector, barred)
     ]
     return found
+
+
+def _says(text: str, word: str) -> bool:
+    ending = r"\w*" if word.endswith("*") else "s?"
+    return re.search(rf"\b{re.escape(word.removesuffix('*'))}{ending}\b", text.casefold()) is not None
 
 
 def _words(sector: str) -> Iterable[str]:

@@ -151,7 +151,8 @@ class Delivering:
 
 async def _take_back(notifier: Notifier, sending: Sending) -> Outcome:
     """A message of which nobody knows whether it arrived: look for it, and retract it if it is there."""
-    found = await notifier.find(replace(sending, act=acts.Act.POST, delivery=sending.root))
+    since = sending.root_at or sending.created_at
+    found = await notifier.find(replace(sending, act=acts.Act.POST, delivery=sending.root, created_at=since))
     match found:
         case Missing():
             return Sent(platform_id="", duplicate=True)
@@ -162,8 +163,8 @@ async def _take_back(notifier: Notifier, sending: Sending) -> Outcome:
 
 
 class _Pace:
-    """At most ``per_second`` sends a second over all channels. After a pause an eighth of that may come at once: a whole
-    second's worth would make it twice ``per_second`` within one second."""
+    """At most ``per_second`` sends a second over all channels. After a pause an eighth of that may come at once: with a
+    whole second's worth, the first second would have twice ``per_second``."""
 
     def __init__(self, per_second: float | None, clock: Callable[[], float]) -> None:
         self._per_second = per_second

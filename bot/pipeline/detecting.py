@@ -83,7 +83,7 @@ class Detecting:
         self._next_seq = 1
         self._cursors: dict[str, str] = {}
         self._cursors_saved_at: datetime | None = None
-        self._reconciled: int | None = None  # the policy's version for which messages were last looked through
+        self._reconciled: tuple[int, int] | None = None  # the ``access.changes`` for which messages were looked through
 
     async def start(self) -> None:
         """Rebuild every live set's detector from the store."""
@@ -225,14 +225,16 @@ class Detecting:
 
     async def _reconcile(self) -> None:
         """Where access has changed: bring the detectors into line, then the messages that stand."""
-        version = await self._database.read(access.version)
-        if version == self._reconciled:
+        now = self._now()
+        changes = await self._database.read(access.changes, now)
+        if changes == self._reconciled:
             return
         await self._refresh()
-        queued = await self._patiently(reconciling.reconcile, self._now())
-        self._reconciled = version
-        if queued:
-            log.info("messages_reconciled", queued=queued)
+        done = await self._patiently(reconciling.reconcile, now, changes)
+        if not done.waiting:
+            self._reconciled = changes
+        if done.queued:
+            log.info("messages_reconciled", queued=done.queued)
             if self._on_queued is not None:
                 self._on_queued()
 

@@ -1,4 +1,4 @@
-"""Releases what a channel has asked to hold back: one message as it is, several as one digest."""
+"""Releases what a channel has asked to hold back: one message as it is, several as one digest, a flash beside it."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from bot.domain import times
+from bot.domain.alert import Level
 from bot.domain.delivery import Act
 from bot.store import deliveries, directory
 from bot.store.database import Tables
@@ -23,9 +24,9 @@ def release(db: Tables, at: datetime) -> int:
 
 
 def _release_in(db: Tables, channel: str, held: Sequence[dict[str, Any]], at: datetime) -> int:
-    posts = [row for row in held if row["act"] == Act.POST.value]
+    posts = [row for row in held if row["act"] == Act.POST.value and not _stands_out(db, row, at)]
     alone = len(posts) == 1 and not directory.quieting(db, channel).digest and _is_news(posts[0], at)
-    single = [row for row in held if row["act"] != Act.POST.value or alone]
+    single = [row for row in held if alone or row not in posts]
     for row in single:
         deliveries.release(db, row["delivery"], at)
     if not posts or alone:
@@ -33,6 +34,12 @@ def _release_in(db: Tables, channel: str, held: Sequence[dict[str, Any]], at: da
     digest = deliveries.queue(db, org=posts[0]["org"], channel=channel, act=Act.DIGEST, at=at)
     deliveries.gather(db, digest, (row["delivery"] for row in posts))
     return len(single) + 1
+
+
+def _stands_out(db: Tables, row: dict[str, Any], at: datetime) -> bool:
+    """A flash that is still news has a message of its own."""
+    alert = deliveries.alert_of(db, row)
+    return alert is not None and alert.level is Level.FLASH and _is_news(row, at)
 
 
 def _is_news(row: dict[str, Any], at: datetime) -> bool:

@@ -11,8 +11,8 @@ BACKLOG = 20
 LAGGING = timedelta(seconds=20)
 
 NOTICE = (
-    "{n} alerts wait for this channel: {platform} limits how fast messages may come. The most urgent come first. "
-    "`/tocsin digest` or `/tocsin budget` would make it less."
+    "{n} alerts wait for this channel: there is more news than {platform} lets in, about one message a second. The "
+    "most urgent come first. `/tocsin digest` or `/tocsin budget` would make it less."
 )
 
 

@@ -41,6 +41,18 @@ def bump_version(db: Database) -> int:
     return now
 
 
+def changes(db: Database, at: datetime) -> tuple[int, int]:
+    """The version, and how many grants and revocations have begun or ended by themselves: another one whenever what is
+    permitted is another, whether by somebody's act or by the time."""
+    found = row(
+        db,
+        "SELECT (SELECT count(*) FROM revocations WHERE from_at <= :at) + (SELECT count(*) FROM revocations "
+        "WHERE until <= :at) + (SELECT count(*) FROM grants WHERE until <= :at) AS n",
+        {"at": times.to_text(at)},
+    )
+    return version(db), found["n"] if found else 0
+
+
 def live_views(db: Database, at: datetime) -> dict[str, ProviderSet]:
     """The distinct sets of permitted providers of all active organisations, by key.
 

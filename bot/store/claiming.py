@@ -211,8 +211,10 @@ def _stands(act: Act, root: dict[str, Any] | None) -> bool:
 
 
 def _use_quota(db: Database, org: str, alert: Alert, policy: Policy, at: datetime) -> None:
-    limited = {terms.provider for terms in policy.terms if terms.quota is not None}
-    access.use_quota(db, org, sorted(limited & set(alert.sources)), at)
+    """Once for an event, however many of the organisation's channels are told of it."""
+    limited = {terms.provider for terms in policy.terms if terms.quota is not None} & set(alert.sources)
+    if limited and not deliveries.was_told(db, org, alert.event):
+        access.use_quota(db, org, sorted(limited), at)
 
 
 def _claimed(
@@ -241,6 +243,7 @@ def _claimed(
         attempt=found["attempts"] + 1,
         uncertain=found["state"] == State.UNKNOWN.value or late,
         created_at=times.from_text(found["created_at"]),
+        root_at=times.from_text(root["created_at"]) if root else None,
     )
 
 

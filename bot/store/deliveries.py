@@ -22,6 +22,7 @@ OPEN = (State.QUEUED, State.HELD, State.UNKNOWN)
 SHOWING = (Act.POST, Act.EDIT, Act.REPLY, Act.DIGEST)  # what shows alerts, and so asks ``decide``
 REMOVED = "the channel was removed"
 LOST = "lost: "  # how the reason of a row begins that is held because its channel is out of reach
+Shown = tuple[str, Alert]  # in which View, and what
 Known = dict[tuple[str, str], Alert | None]  # (view, alert id) → what one transaction has read
 SOON, RETRACTING = 2, 4  # priorities beside those of levels, which are 1 to 3
 
@@ -216,12 +217,23 @@ def lagging(db: Database, since: datetime, *, most: int) -> dict[str, int]:
     """Channels in which more than ``most`` messages are due, the oldest since before that time → how many."""
     found = rows(
         db,
-        "SELECT channel, count(*) AS n FROM deliveries WHERE act IN ('post', 'edit', 'reply') "
+        "SELECT channel, count(*) AS n FROM deliveries WHERE act = 'post' "
         "AND state IN ('queued', 'sending', 'unknown') GROUP BY channel "
         "HAVING count(*) > ? AND min(created_at) < ?",
         [most, times.to_text(since)],
     )
     return {each["channel"]: each["n"] for each in found}
+
+
+def was_told(db: Database, org: str, event: str) -> bool:
+    """Was any channel of this organisation told of the event, by a message or in a digest, or is it being told?"""
+    found = row(
+        db,
+        "SELECT 1 FROM deliveries WHERE event = ? AND act = 'post' AND attempts > 0 AND channel IN "
+        "(SELECT c.channel FROM channels c JOIN workspaces w USING (workspace) WHERE w.org = ?)",
+        [event, org],
+    )
+    return found is not None
 
 
 def has_backlog(db: Database, channel: str) -> bool:
@@ -245,7 +257,7 @@ def digest_telling_of(db: Database, channel: str, event: str) -> dict[str, Any] 
         """
         SELECT item.* FROM deliveries AS item JOIN deliveries AS digest ON digest.delivery = item.digest
         WHERE item.channel = ? AND item.event = ? AND item.state = 'digested'
-            AND digest.state IN ('queued', 'sending', 'unknown', 'sent') AND NOT EXISTS
+            AND digest.state IN ('queued', 'held', 'sending', 'unknown', 'sent') AND NOT EXISTS
             (SELECT 1 FROM deliveries AS gone WHERE gone.root = digest.delivery AND gone.act = 'retract')
         ORDER BY item.seq DESC LIMIT 1
         """,
@@ -370,6 +382,25 @@ def standing_posts(db: Database, orgs: Iterable[str]) -> list[dict[str, Any]]:
     ]
 
 
+def perhaps_standing(db: Database, org: str) -> list[dict[str, Any]]:
+    """An organisation's messages about events, and digests, that were tried and may have arrived or may still, although
+    nobody knows: being sent, without an answer, or withheld since."""
+    return rows(
+        db,
+        "SELECT * FROM deliveries AS post WHERE org = ? AND act IN ('post', 'digest') AND attempts > 0 "
+        "AND state IN ('sending', 'unknown', 'withheld') AND "
+        "NOT EXISTS (SELECT 1 FROM deliveries AS gone WHERE gone.root = post.delivery AND gone.act = 'retract') "
+        "ORDER BY seq",
+        [org],
+    )
+
+
+def views_told(db: Database, org: str) -> list[str]:
+    """The Views whose alerts an organisation was told of."""
+    found = rows(db, "SELECT DISTINCT view FROM deliveries WHERE org = ? AND attempts > 0 AND view IS NOT NULL", [org])
+    return [each["view"] for each in found]
+
+
 def standing_on(db: Database, post: str) -> list[dict[str, Any]]:
     """Messages that stand and were posted or edited for events which this post is evidence of."""
     return rows(
@@ -485,21 +516,41 @@ def items_shown(db: Database, digest: Mapping[str, Any]) -> list[dict[str, Any]]
 def standing_in(db: Database, root: Mapping[str, Any]) -> list[Alert]:
     """The revisions of which one stands in an event's message: the last that is known to have arrived, and what was
     tried since and may have."""
+    return [alert for _, alert in _shown(db, _tried_in(db, root))]
+
+
+def may_stand_in(db: Database, root: Mapping[str, Any]) -> list[Shown]:
+    """Like ``standing_in``, with the View of each; of a digest, everything that it tells of."""
+    return _shown(db, items_shown(db, root) if root["act"] == Act.DIGEST else _tried_in(db, root))
+
+
+def may_stand_under(db: Database, root: Mapping[str, Any]) -> list[Shown]:
+    """What was said in a message's thread, or may have been."""
     found = rows(
         db,
-        "SELECT view, alert, state FROM deliveries WHERE (delivery = ? OR root = ?) AND act IN ('post', 'edit') "
-        "AND attempts > 0 ORDER BY seq DESC",
-        [root["delivery"], root["delivery"]],
+        "SELECT view, alert FROM deliveries WHERE root = ? AND act = 'reply' AND attempts > 0 "
+        "AND state IN ('sent', 'sending', 'unknown', 'withheld') ORDER BY seq",
+        [root["delivery"]],
     )
-    arrived = next((n for n, each in enumerate(found) if each["state"] == State.SENT.value), len(found))
-    possible = (events.get(db, each["view"], each["alert"]) for each in reversed(found[: arrived + 1]))
-    return [alert for alert in possible if alert is not None]
+    return _shown(db, found)
+
+
+def coming_edit(db: Database, root: str) -> Shown | None:
+    """What the last edit of this message that is still to be sent will show."""
+    found = rows(
+        db,
+        "SELECT view, alert FROM deliveries WHERE root = ? AND act = 'edit' AND state IN ('queued', 'held', 'unknown') "
+        "ORDER BY seq DESC LIMIT 1",
+        [root],
+    )
+    return next(iter(_shown(db, found)), None)
 
 
 def view_of(db: Database, root: str, alert: str) -> str | None:
     """In which View a message has shown this revision."""
     found = row(
-        db, "SELECT view FROM deliveries WHERE (delivery = ? OR root = ?) AND alert = ? ORDER BY seq DESC LIMIT 1",
+        db, "SELECT view FROM deliveries WHERE (delivery = ? OR root = ?) AND alert = ? AND act IN ('post', 'edit') "
+        "AND attempts > 0 ORDER BY seq DESC LIMIT 1",
         [root, root, alert],
     )  # fmt: skip
     return found["view"] if found else None
@@ -527,13 +578,30 @@ def decide_row(
     known: Known | None = None,
 ) -> Decision:
     """``access.decide`` for one row, by the policy given; a row without an alert asks for its channel. A new event's
-    message, not tried yet, also asks whether the provider's quota has room for it. ``known``: alerts that this
-    transaction has read already."""
+    message, not tried yet, also asks whether the provider's quota has room for it, unless another channel was told of
+    it. ``known``: alerts that this transaction has read already."""
     owner = org or directory.organisation(db, found["org"])
     asked = request_for(owner, found["channel"], found["view"], _alert_known(db, found, known), at)
-    if found["act"] == Act.POST and found["attempts"] == 0 and any(terms.quota is not None for terms in policy.terms):
+    limited = any(terms.quota is not None for terms in policy.terms)
+    if limited and found["act"] == Act.POST and found["attempts"] == 0 and not was_told(db, owner.org, found["event"]):
         asked = replace(asked, used=dict.fromkeys(asked.providers, 0) | access.quota_used(db, owner.org, at))
     return rules.decide(policy, asked)
+
+
+def _tried_in(db: Database, root: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of an event's message: the last that is known to have arrived, and those that were tried since."""
+    found = rows(
+        db,
+        "SELECT view, alert, state FROM deliveries WHERE (delivery = ? OR root = ?) AND act IN ('post', 'edit') "
+        "AND attempts > 0 ORDER BY seq DESC",
+        [root["delivery"], root["delivery"]],
+    )
+    arrived = next((n for n, each in enumerate(found) if each["state"] == State.SENT.value), len(found))
+    return found[arrived::-1] if arrived < len(found) else found[::-1]
+
+
+def _shown(db: Database, found: Iterable[Mapping[str, Any]]) -> list[Shown]:
+    return [(each["view"], alert) for each in found if (alert := alert_of(db, each)) is not None]
 
 
 def _alert_known(db: Database, found: Mapping[str, Any], known: Known | None) -> Alert | None:
@@ -594,4 +662,6 @@ def _telling_of(db: Database, channel: str, view: str, event: str) -> dict[str, 
 def _priority(act: Act, alert: Alert | None) -> int:
     if act is Act.RETRACT:
         return RETRACTING
+    if act is Act.DIGEST:
+        return 1
     return 0 if alert is None else 1 + alert.level.rank

@@ -17,6 +17,11 @@ def remove(db: Database, workspace: str) -> None:
     db.execute("DELETE FROM dropping WHERE workspace = ?", [workspace])
 
 
+def cancel(db: Database, revocation: str) -> None:
+    """What this revocation had let go of stays."""
+    db.execute("DELETE FROM dropping WHERE revocation = ?", [revocation])
+
+
 def ready(db: Database) -> list[dict[str, Any]]:
     """Those to which nothing is to be sent any more that still could be: ``workspace``, ``revocation``."""
     return rows(

@@ -55,7 +55,7 @@ class SlackPlace:
         return [Standing(_kind(message), seen(message)) for message in self.slack.channels.get(self._channel_id, ())]
 
     def unfired(self) -> Sequence[object]:
-        return self.slack.unfired()
+        return self._served().unfired()
 
     async def command(self, subcommand: str, options: Mapping[str, str], who: Who) -> str:
         text = _typed(self._desk, subcommand, options)

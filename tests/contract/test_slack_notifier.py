@@ -139,6 +139,23 @@ async def test_retract_deletes_the_message(fake: FakeSlack, slack: notifier.Slac
     assert fake.messages(CHANNEL) == []
 
 
+async def test_retract_takes_the_replies_along(fake: FakeSlack, slack: notifier.SlackNotifier) -> None:
+    sent = await slack.send(make_sending())
+    assert isinstance(sent, Sent)
+    for number in range(3):
+        reply = make_sending(delivery=f"d-reply-{number}", act=Act.REPLY, target_id=sent.platform_id)
+        assert isinstance(await slack.send(reply), Sent)
+    stranger = {"ts": "9.1", "thread_ts": sent.platform_id, "user": "U7", "text": "on my way"}
+    fake.channels["C0456"].append(stranger)
+    fake.script("chat.delete", Fault.error("internal_error"))
+    retraction = make_sending(delivery="d-retract", act=Act.RETRACT, target_id=sent.platform_id)
+    assert isinstance(await slack.send(retraction), Unknown)
+    assert len(fake.messages("C0456")) == 5
+    assert isinstance(await slack.send(retraction), Sent)
+    assert fake.messages("C0456") == [stranger]
+    assert fake.unfired() == []
+
+
 async def test_retract_blanks_what_cannot_be_deleted(fake: FakeSlack, slack: notifier.SlackNotifier) -> None:
     target = await make_target(slack)
     fake.script("chat.delete", Fault.error("cant_delete_message"))

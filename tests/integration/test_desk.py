@@ -176,7 +176,8 @@ async def test_members_may_where_the_workspace_says_so_and_guests_of_a_shared_ch
     "text",
     [
         "", "help", "status", "subscribe --help", "subscribe --anywhere", "change", "change s0",
-        "subscribe --radius far", "subscribe --nonsense", "subscribe --place Cork",
+        "subscribe --radius far", "subscribe --nonsense", "subscribe --place Cork", "subscribe --lang es",
+        "subscribe --voices 3", "subscribe --provider usgs", "subscribe --radius 20",
     ],
 )  # fmt: skip
 async def test_what_needs_no_form_or_is_wrong_gets_an_answer(slack, text):

@@ -131,8 +131,6 @@ def test_message_that_was_taken_back_has_no_buttons_any_more(world, action):
     reinstated = world.revoke(org="Acme", retract=True)
     assert reinstated.retracting == 1
     world.deliver_all()
-    from bot import revoking
-
     world.act(revoking.reinstate, reinstated.revocation, "a mistake")
     assert "does not stand" in refused(world, action, root)
 

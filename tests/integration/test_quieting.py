@@ -93,6 +93,15 @@ def test_several_come_as_one_digest_the_loudest_first(world):
     assert tended(world) == []
 
 
+def test_flash_that_waited_with_others_has_a_message_of_its_own(world):
+    settle_in(world, muted_until=world.now + timedelta(hours=1), digest=(time(13, 0),))
+    world.record(alert(1))
+    world.record(alert(2, level=Level.FLASH))
+    world.wait(hours=1)
+    post, digest = tended(world)
+    assert (post.act, post.message.alert.id, items(digest)) == (Act.POST, alert(2).id, [alert(1).id])
+
+
 def test_one_that_waited_long_comes_as_a_digest(world):
     settle_in(world, muted_until=world.now + timedelta(days=3))
     world.record(alert())
@@ -336,6 +345,18 @@ def test_digest_that_was_on_its_way_when_the_channel_was_lost_comes_when_it_is_b
     assert (items(digest), digest.uncertain) == ([alert(1).id], True)
 
 
+def test_event_that_goes_on_while_its_digest_waits_for_a_lost_channel_is_told_once(world):
+    settle_in(world, digest=(time(17, 30),))
+    world.record(alert(1))
+    at(world, "2031-05-14T17:30")
+    release(world)
+    world.settle(world.claim()[0], Rejected(reason="gone", remedy="invite it", scope=Scope.CHANNEL))
+    world.record(update(1))
+    world.wait(hours=1)
+    world.write(admin.record_return, world.now, C1)
+    assert [each.act for each in tended(world)] == [Act.DIGEST, Act.REPLY]
+
+
 # ---- settings that change meanwhile
 
 
@@ -430,3 +451,23 @@ def test_settings_are_audited_and_need_a_channel(world):
     assert (world.audit()[-1].action, world.audit()[-1].target) == ("budget", C1)
     with pytest.raises(errors.UsageError, match="subscribe"):
         world.run(tuning.set_budget, OPERATOR, world.now, channels.parse("slack:T0123/C9"), 5)
+
+
+def test_what_waits_is_not_told_to_a_channel_that_has_unsubscribed_meanwhile(world):
+    settle_in(world, digest=(time(17, 30),))
+    world.record(alert())
+    world.run(admin.unsubscribe, OPERATOR, world.now, HERE, None)
+    world.wait(hours=6)
+    assert tended(world) == []
+    (row,) = world.rows(act="post")
+    assert (row["state"], row["reason"]) == ("superseded", "the channel has unsubscribed")
+
+
+def test_what_another_subscription_asks_for_still_comes(world):
+    settle_in(world, digest=(time(17, 30),))
+    world.channel(C1)  # a second subscription
+    first, _ = world.write(directory.subscriptions, C1)
+    world.record(alert())
+    world.run(admin.unsubscribe, OPERATOR, world.now, HERE, first.subscription)
+    world.wait(hours=6)
+    assert [each.act for each in tended(world)] == [Act.DIGEST]

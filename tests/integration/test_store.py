@@ -14,7 +14,7 @@ from bot import admin
 from bot.domain import audit as chain
 from bot.domain.errors import StoreError
 from bot.domain.post import Deletion
-from bot.store import access, audit, claiming, deliveries, directory, posts
+from bot.store import access, audit, claiming, directory, posts
 from bot.store.database import Database, ServiceLock, StoreLockedError
 from tests.factories import NOW, make_alert, make_organisation
 from tests.worlds import OPERATOR, World

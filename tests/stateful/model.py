@@ -4,7 +4,7 @@ It shares nothing with ``bot.domain.access`` but what is written about it, and s
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -46,7 +46,8 @@ class Model:
             return False
         if any(self._barred(org, provider, category) for provider in sources):
             return False
-        if not all(self._granted(org, provider, capability) for provider in sources or [None]):
+        asked: list[str | None] = [*sources] or [None]
+        if not all(self._granted(org, provider, capability) for provider in asked):
             return False
         everybody = (*PROVIDERS, ELSEWHERE)
         return view is None or all(self.shapes(org, p, capability) for p in everybody if in_view(view, p))
@@ -78,7 +79,7 @@ class Model:
     def matches(
         self, revocation: dict[str, Any], org: str, channel: str, sources: list[str], category: str | None, cap: str
     ) -> bool:
-        fits = {
+        fits: dict[str, Callable[[str], bool]] = {
             "org": lambda value: value == org,
             "workspace": lambda value: channel.startswith(value + "/"),
             "channel": lambda value: value == channel,

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from bot import admin, pressing, tuning
+from bot import admin, pressing, revoking, tuning
 from bot.admin import Actor
 from bot.domain import channel as channels
 from bot.domain.alert import Kind, Level, event_id
@@ -131,8 +131,6 @@ class Turns(RuleBasedStateMachine):
     @rule()
     def reinstate(self):
         if self.revoked is not None:
-            from bot import revoking
-
             self.world.act(revoking.reinstate, self.revoked, "settled")
             self.revoked = None
 

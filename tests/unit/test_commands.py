@@ -259,3 +259,10 @@ def test_options_say_what_they_are(desk):
     assert options["reinstate", "revocation"].required
     assert options["unsubscribe", "subscription"].positional
     assert not options["unsubscribe", "subscription"].required
+
+
+async def test_a_test_message_is_for_those_who_may_change_what_the_channel_gets(desk, world, acme):
+    assert "refused" in await ask(desk, "test", command="tocsin", actor=BOB)
+    assert world.rows() == []
+    assert "on its way" in await ask(desk, "test", command="tocsin", actor=BOB, workspace_admin=True)
+    assert [row["act"] for row in world.rows()] == ["notice"]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar, assert_never
 
@@ -119,18 +120,46 @@ class SlackNotifier:
         return Sent(platform_id=target)
 
     async def _retract(self, sending: Sending, token: str) -> Outcome:
+        """What stands in its thread goes first: replies outlive the message that they answer, and tell of the same."""
         target = _target(sending)
         try:
-            await self._client.chat_delete(token=token, channel=sending.channel.channel_id, ts=target)
+            left = await self._clear_thread(sending, token, target)
+        except errors.REMOTE as error:
+            unread = _unreadable(error, sending, target)
+            left = None if isinstance(unread, Missing) else unread
+        if left is not None:
+            return left
+        return await self._take_away(sending, token, target)
+
+    async def _clear_thread(self, sending: Sending, token: str, target: str) -> Outcome | None:
+        """What stands in the way; None where nothing of ours is left. Raises what reading the thread may raise."""
+        cursor: str | None = None
+        ours: list[str] = []
+        for _ in range(_PAGES):
+            page = await self._page(sending, token, target, limit=_PAGE, cursor=cursor)
+            ours += [each["ts"] for each in page.get("messages") or [] if each.get("ts") != target and _is_ours(each)]
+            cursor = (page.get("response_metadata") or {}).get("next_cursor")
+            if not cursor:
+                break
+        for ts in ours:
+            outcome = await self._take_away(sending, token, ts)
+            if not isinstance(outcome, Sent):
+                return outcome
+        return None
+
+    async def _take_away(self, sending: Sending, token: str, ts: str) -> Outcome:
+        """Delete one message, or blank it where it can stay but not go."""
+        try:
+            await self._client.chat_delete(token=token, channel=sending.channel.channel_id, ts=ts)
         except errors.REMOTE as error:
             said = errors.code(error)
             if said == "message_not_found":
-                return Sent(platform_id=target, duplicate=True)
+                return Sent(platform_id=ts, duplicate=True)
             if said in _CANNOT_DELETE:
                 log.info("message_blanked", delivery=sending.delivery, why=said)
-                return await self._update(sending, token)
+                return await self._update(replace(sending, target_id=ts), token)
             return errors.outcome(error, sending.channel, method="chat.delete")
-        return Sent(platform_id=target)
+        return Sent(platform_id=ts)
 
     async def _search(self, sending: Sending, token: str, thread: str | None) -> Found:
         """Through everything since the delivery was created, newest first (a thread: oldest first)."""
@@ -201,6 +230,10 @@ def _unreadable(error: Exception, sending: Sending, thread: str | None) -> Found
         return Missing()
     method = "conversations.history" if thread is None else "conversations.replies"
     return errors.outcome(error, sending.channel, method=method)
+
+
+def _is_ours(message: dict[str, Any]) -> bool:
+    return bool((message.get("metadata") or {}).get("event_type") == EVENT_TYPE)
 
 
 def _carries(message: dict[str, Any], delivery: str) -> bool:
