@@ -123,13 +123,14 @@ def set_organisation_state(db: Tables, actor: Actor, at: datetime, name: str, st
     org = directory.organisation(db, name)
     directory.set_state(db, org.org, state)
     version = access.bump_version(db)
-    withheld = 0
+    effect: dict[str, Any] = {"withheld": 0, "in_flight": [], "policy_version": version}
     if state is OrganisationState.SUSPENDED:
-        withheld = sum(deliveries.withhold_denied(db, [replace(org, state=state)], access.policy(db), at)[:2])
+        queued, held, in_flight = deliveries.withhold_denied(db, [replace(org, state=state)], access.policy(db), at)
+        effect |= {"withheld": queued + held, "in_flight": in_flight}
     if state is OrganisationState.ACTIVE:
         check_views(db, at, "org resume")
     action = "org-suspend" if state is OrganisationState.SUSPENDED else "org-resume"
-    _audit(db, actor, at, action, org.org, effect={"withheld": withheld, "policy_version": version})
+    _audit(db, actor, at, action, org.org, effect=effect)
     return replace(org, state=state)
 
 

@@ -16,7 +16,8 @@ def proof(db: Tables, revocation: str) -> dict[str, Any]:
 
     ``claimed_after`` lists deliveries to touched organisations that were claimed after the fence although the matcher
     covers them; it must be empty. ``last_message_s``: from the commit to the last message that reached a platform, in
-    seconds; None where none did. ``retracted``, ``not_retracted``: counts, and what stands all the same and why.
+    seconds; None where none did. ``retracted``: how many messages were taken back, without those that were looked for
+    and not found; ``not_retracted``: what stands all the same and why.
     """
     found = access.revocation_row(db, revocation)
     if found is None:
@@ -43,7 +44,7 @@ def proof(db: Tables, revocation: str) -> dict[str, Any]:
             {"delivery": row["delivery"], "channel": row["channel"], "state": row["state"], "reason": row["reason"]}
             for row in retractions
         ],
-        "retracted": sum(row["state"] == State.SENT.value for row in retractions),
+        "retracted": sum(row["state"] == State.SENT.value and bool(row["platform_id"]) for row in retractions),
         "not_retracted": _not_retracted(retractions),
     }
 

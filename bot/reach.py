@@ -14,6 +14,7 @@ from bot.domain.alert import Alert
 from bot.domain.delivery import Act, State
 from bot.store import deliveries, directory
 from bot.store.database import Tables
+from bot.store.deliveries import Known
 
 Row = Mapping[str, Any]
 
@@ -75,16 +76,18 @@ def standing(db: Tables, revocation: Revocation, orgs: Sequence[Organisation]) -
     if revocation.capability in _LEAVE_NONE:
         return []
     found: list[Row] = []
+    known: Known = {}
     for org in orgs:
         posts = deliveries.standing_posts(db, [org.org])
         if revocation.provider in (None, "*") and revocation.category is None:
             found += [row for row in posts if hits(db, revocation, row, None, org=org)]
-        else:
-            found += [
-                row
-                for row in posts
-                if any(hits(db, revocation, row, alert, org=org) for alert in deliveries.shown_by(db, row))
-            ]
+            continue
+        shown = deliveries.shown_to(db, org.org, known) if posts else {}
+        found += [
+            row
+            for row in posts
+            if any(hits(db, revocation, row, alert, org=org) for alert in shown.get(row["delivery"], ()))
+        ]
     return found
 
 

@@ -9,7 +9,7 @@ import importlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,8 +101,8 @@ MUTANTS = (
     Mutant(
         name="messages that stand are not reconciled",
         module="bot.pipeline.reconciling",
-        old="    queued, waiting = 0, False\n",
-        new="    return Reconciled(queued=0, waiting=False)\n    queued, waiting = 0, False\n",
+        old="    roots, waiting = [], False\n",
+        new="    return Overdue(roots=[], waiting=False)\n    roots, waiting = [], False\n",
     ),
     Mutant(
         name="in flight is not reported",
@@ -154,15 +154,14 @@ def in_place(mutant: Mutant) -> Iterator[None]:
         module.__dict__.update(before)
 
 
-def noticed(mutant: Mutant) -> str | None:
+def noticed(mutant: Mutant, seeds: Sequence[int] = SEEDS) -> str | None:
     """What was noticed, in a line; None: nothing."""
-    looks: dict[str, Callable[[], str | None]] = {"leak hunt": _hunt, "non-interference": _compare}
     with in_place(mutant):
-        return looks[mutant.by]()
+        return _hunt(seeds) if mutant.by == "leak hunt" else _compare()
 
 
-def _hunt() -> str | None:
-    for seed in SEEDS:
+def _hunt(seeds: Sequence[int]) -> str | None:
+    for seed in seeds:
         try:
             leakhunt.run_one(seed, steps=STEPS)
         except Exception as error:

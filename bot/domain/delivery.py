@@ -141,7 +141,8 @@ class Sending:
 
     ``target_id`` is the platform id of the event's message for EDIT, REPLY and RETRACT. ``root``: the delivery that
     posted that message, for POST and others without one their own; buttons name it, and ``root_at`` is when it was
-    queued. ``uncertain``: an earlier attempt may have arrived, so the history is asked first.
+    queued. ``replies``: for RETRACT, the platform ids of what is known to have been sent about that message besides.
+    ``uncertain``: an earlier attempt may have arrived, so the history is asked first.
     """
 
     delivery: str
@@ -154,6 +155,7 @@ class Sending:
     uncertain: bool
     created_at: datetime
     root_at: datetime | None = None
+    replies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ R = TypeVar("R")
 
 RECENT_KEYS = 100_000  # posts remembered for recognising those that a source yields twice
 RECONCILED_WITHIN = timedelta(seconds=2)  # after a change of access, while no posts come
+RECONCILED_AT_ONCE = 50  # messages in one transaction, since a revocation may be waiting for its turn
 CURSOR_EVERY = timedelta(seconds=1)  # how often a cursor is written when nothing else is
 LOCKED_TRIES = 12  # times ten seconds of waiting before a locked store stops the service
 
@@ -230,11 +231,16 @@ class Detecting:
         if changes == self._reconciled:
             return
         await self._refresh()
-        done = await self._patiently(reconciling.reconcile, now, changes)
-        if not done.waiting:
+        overdue = await self._database.read(reconciling.overdue, now)
+        done, total = not overdue.waiting, 0
+        for some in range(0, len(overdue.roots), RECONCILED_AT_ONCE):
+            roots = overdue.roots[some : some + RECONCILED_AT_ONCE]
+            queued = await self._patiently(reconciling.reconcile, roots, now, changes)
+            done, total = done and queued is not None, total + (queued or 0)
+        if done:
             self._reconciled = changes
-        if done.queued:
-            log.info("messages_reconciled", queued=done.queued)
+        if total:
+            log.info("messages_reconciled", queued=total)
             if self._on_queued is not None:
                 self._on_queued()
 

@@ -1,7 +1,7 @@
 """After access has changed: messages that show what rests on more than their readers may see now are edited to what
 they may see, or taken back where that is nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,38 +16,61 @@ from bot.store.deliveries import Shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reconciled:
-    """``waiting``: do it again, since messages are in flight of which nobody knows yet whether they will stand, or
-    access has changed meanwhile."""
+class Overdue:
+    """Messages that show what they may not, by their delivery. ``waiting``: look again, since others are in flight of
+    which nobody knows yet whether they will stand."""
 
-    queued: int
+    roots: Sequence[str]
     waiting: bool
 
 
-def reconcile(db: Tables, at: datetime, changes: tuple[int, int]) -> Reconciled:
-    """For every organisation that may see something. Whoever may see nothing any more keeps what stands, unless the
-    revocation says ``--retract``. Doing it again queues nothing.
-
-    ``changes``: the ``access.changes`` for which every live View has been told what it may see.
-    """
-    if access.changes(db, at) != changes:
-        return Reconciled(queued=0, waiting=True)
-    queued, waiting = 0, False
+def overdue(db: Tables, at: datetime) -> Overdue:
+    """Of every organisation that may see something. Whoever may see nothing any more keeps what stands, unless the
+    revocation says ``--retract``. Only reads: a long history is no matter of a transaction that others wait for."""
+    roots, waiting = [], False
     for org, policy in access.policy(db).by_organisation(directory.organisations(db)):
         view = rules.permitted(policy, org, at)
         if view.empty or all(ProviderSet.parse(key).within(view) for key in deliveries.views_told(db, org.org)):
             continue
-        for root in deliveries.standing_posts(db, [org.org]):
-            act = _reconcile_digest if root["act"] == Act.DIGEST.value else _reconcile_message
-            queued += act(db, org, policy, view, root, at)
-        for root in deliveries.perhaps_standing(db, org.org):
-            if all(_rests_within(shown, view) for shown in deliveries.may_stand_in(db, root)):
+        for root in [*deliveries.standing_posts(db, [org.org]), *deliveries.perhaps_standing(db, org.org)]:
+            if _is_within(db, root, view):
                 continue
-            if root["state"] == State.WITHHELD.value:
-                queued += _retract(db, root, at)
+            if root["state"] in (State.SENT.value, State.WITHHELD.value):
+                roots.append(root["delivery"])
             else:
                 waiting = True
-    return Reconciled(queued=queued, waiting=waiting)
+    return Overdue(roots=roots, waiting=waiting)
+
+
+def reconcile(db: Tables, roots: Iterable[str], at: datetime, changes: tuple[int, int]) -> int | None:
+    """Returns how many acts were queued; doing it again queues none. None: access is not any more as it was, by
+    ``access.changes``, when every live View was told what it may see, so nothing was done."""
+    if access.changes(db, at) != changes:
+        return None
+    everything, queued = access.policy(db), 0
+    for delivery in roots:
+        root = deliveries.get(db, delivery)
+        if root is None or deliveries.is_taken_back(db, delivery):
+            continue
+        org = directory.organisation(db, root["org"])
+        policy = everything.of(org)
+        view = rules.permitted(policy, org, at)
+        if view.empty or _is_within(db, root, view):
+            continue
+        match root["act"], root["state"]:
+            case Act.DIGEST, State.SENT:
+                queued += _reconcile_digest(db, org, policy, view, root, at)
+            case Act.POST, State.SENT:
+                queued += _reconcile_message(db, org, policy, view, root, at)
+            case _, State.WITHHELD:
+                queued += _retract(db, root, at)
+    return queued
+
+
+def _is_within(db: Tables, root: dict[str, Any], view: ProviderSet) -> bool:
+    """Whatever may stand in a message and in its thread."""
+    shown = [*deliveries.may_stand_in(db, root), *deliveries.may_stand_under(db, root)]
+    return all(_rests_within(each, view) for each in shown)
 
 
 def _reconcile_message(
@@ -57,8 +80,6 @@ def _reconcile_message(
     may be seen."""
     standing = deliveries.may_stand_in(db, root)
     answered = not all(_rests_within(shown, view) for shown in deliveries.may_stand_under(db, root))
-    if not standing or (all(_rests_within(shown, view) for shown in standing) and not answered):
-        return 0
     coming = deliveries.coming_edit(db, root["delivery"])
     if coming is not None and _rests_within(coming, view) and not answered:
         return 0
@@ -80,9 +101,6 @@ def _reconcile_digest(
     """A digest cannot lose one of its events: it is taken back, and another one tells of the rest."""
     items = deliveries.items_shown(db, root)
     kept = [item for item in items if _keeps(db, item, view)]
-    answered = not all(_rests_within(shown, view) for shown in deliveries.may_stand_under(db, root))
-    if len(kept) == len(items) and not answered:
-        return 0
     queued = _retract(db, root, at)
     allowed = [item for item in kept if deliveries.decide_row(db, item, policy, at, org=org).allowed]
     if not allowed:

@@ -244,6 +244,7 @@ def _claimed(
         uncertain=found["state"] == State.UNKNOWN.value or late,
         created_at=times.from_text(found["created_at"]),
         root_at=times.from_text(root["created_at"]) if root else None,
+        replies=deliveries.sent_replies(db, found["root"]) if act is Act.RETRACT else (),
     )
 
 

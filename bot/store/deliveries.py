@@ -225,6 +225,17 @@ def lagging(db: Database, since: datetime, *, most: int) -> dict[str, int]:
     return {each["channel"]: each["n"] for each in found}
 
 
+def sent_replies(db: Database, root: str) -> tuple[str, ...]:
+    """Platform ids of the replies that are known to stand under a message, oldest first."""
+    found = rows(
+        db,
+        "SELECT platform_id FROM deliveries WHERE root = ? AND act = 'reply' AND state = 'sent' "
+        "AND platform_id IS NOT NULL ORDER BY seq",
+        [root],
+    )
+    return tuple(each["platform_id"] for each in found)
+
+
 def was_told(db: Database, org: str, event: str) -> bool:
     """Was any channel of this organisation told of the event, by a message or in a digest, or is it being told?"""
     found = row(
@@ -480,6 +491,22 @@ def shown_by(db: Database, root: Mapping[str, Any]) -> list[Alert]:
         [root["delivery"], root["delivery"]],
     )
     return [alert for each in found if (alert := events.get(db, each["view"], each["alert"])) is not None]
+
+
+def shown_to(db: Database, org: str, known: Known) -> dict[str, list[Alert]]:
+    """``shown_by`` of every message of an organisation, by its delivery."""
+    found = rows(
+        db,
+        "SELECT coalesce(digest, root, delivery) AS message, view, alert FROM deliveries WHERE org = ? "
+        "AND act IN ('post', 'edit') AND attempts > 0 ORDER BY seq",
+        [org],
+    )
+    shown: dict[str, list[Alert]] = {}
+    for each in found:
+        alert = _alert_known(db, each, known)
+        if alert is not None:
+            shown.setdefault(each["message"], []).append(alert)
+    return shown
 
 
 def told_by(db: Database, root: Mapping[str, Any]) -> list[Alert]:

@@ -67,7 +67,11 @@ async def carry_out(folder: Path, script: Script, kill: Kill, name: str) -> Told
         on.write_config(pace=stage.STREAM_S / PACE_S)
         process = on.start(TOCSIN_CRASH_AT=f"{kill.point}:{kill.number}")
         if not kill.dead:
-            await until("the victim gets something, or it dies", lambda: on.standing(kill.victim) or _ended(process))
+            await until(
+                "the victim gets something, or it dies",
+                lambda: on.standing(kill.victim) or _ended(process),
+                timeout_s=120,
+            )
             revoked = await _revoke(on, kill.victim)
             died_first = process.ended is not None
         await until("it dies or is done", lambda: _ended(process) or on.settled(), timeout_s=120)

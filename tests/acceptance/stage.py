@@ -389,9 +389,10 @@ async def open_stage(folder: Path, script: Script, name: str = "stage") -> Async
 
 
 def _footer(body: Mapping[str, Any]) -> str | None:
-    """The delivery id in an embed's footer."""
-    for embed in body.get("embeds") or ():
-        found = re.search(r"\bd[0-9a-f]{22}\b", embed.get("footer", {}).get("text", ""))
+    """The delivery id in an embed's footer, or in the small print of a message without embeds."""
+    footers = [embed.get("footer", {}).get("text", "") for embed in body.get("embeds") or ()]
+    for text in (*footers, body.get("content") or ""):
+        found = re.search(r"\bd[0-9a-f]{22}\b", text)
         if found:
             return found[0]
     return None

@@ -16,7 +16,7 @@ from bot.domain import errors
 from bot.domain.access import OrganisationState
 from bot.domain.alert import event_id
 from bot.domain.audit import AuditEntry
-from bot.domain.delivery import Rejected, Scope, Unavailable, Unknown
+from bot.domain.delivery import Rejected, Scope, Sent, Unavailable, Unknown
 from bot.domain.quieting import Quieting
 from bot.pipeline import digesting, expiring
 from bot.store import audit, directory, installations
@@ -145,6 +145,17 @@ def test_retractions_are_counted_and_what_stands_all_the_same_is_named_with_the_
     said = "\n".join(proving.told(found))
     assert "retracted: 1" in said
     assert f"not retracted: {C1}: rejected, cant_delete_message; delete it by hand" in said
+
+
+def test_message_that_was_looked_for_and_was_not_there_is_not_counted_as_taken_back(world):
+    world.record(alert())
+    sending = here(world.claim())
+    effect = world.revoke(org="Acme", retract=True)
+    world.settle(sending, Unknown(reason="reset"))
+    world.wait(seconds=2)
+    world.settle(here(world.claim()), Sent(platform_id="", duplicate=True))
+    found = proof(world, effect)
+    assert (found["retracted"], found["not_retracted"]) == (0, [])
 
 
 def test_retraction_in_a_channel_out_of_reach_is_named_too(world):

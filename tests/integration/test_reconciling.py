@@ -65,10 +65,13 @@ def known_to(world, view, *alerts):
 
 
 def reconcile(world):
-    def run(db):
-        return reconciling.reconcile(db, world.now, access.changes(db, world.now))
+    """What the service does when it is told what every View may see: how many acts were queued."""
+    found = world.write(reconciling.overdue, world.now)
+    return world.write(reconciling.reconcile, found.roots, world.now, world.write(access.changes, world.now))
 
-    return world.write(run)
+
+def waits(world):
+    return world.write(reconciling.overdue, world.now).waiting
 
 
 def bar_in_terms(world, *sectors):
@@ -97,7 +100,7 @@ def test_message_is_edited_to_what_may_be_seen_and_nothing_of_the_barred_provide
     delivered(world, LOUD)
     bar(world)
     known_to(world, NARROW, QUIET)
-    assert reconcile(world).queued == 1
+    assert reconcile(world) == 1
     (edit,) = world.deliver_all()
     assert (edit.act, edit.message.alert) == (Act.EDIT, QUIET)
     shown = str(slack.render(edit)).casefold()
@@ -113,7 +116,7 @@ def test_message_is_taken_back_where_nothing_may_be_seen_of_it(world, bar, known
     (sent,) = delivered(world, LOUD)
     bar(world)
     known_to(world, NARROW, *known)
-    assert reconcile(world).queued == 1
+    assert reconcile(world) == 1
     (gone,) = world.deliver_all()
     assert (gone.act, gone.target_id) == (Act.RETRACT, f"ts-{sent.delivery}")
 
@@ -123,11 +126,11 @@ def test_doing_it_again_or_after_a_restart_queues_nothing(world):
     delivered(world, alert("x|8"))
     world.revoke(provider="x")
     known_to(world, NARROW, QUIET)
-    assert reconcile(world).queued == 2
-    assert reconcile(world).queued == 0
+    assert reconcile(world) == 2
+    assert reconcile(world) == 0
     world.deliver_all()
     world.reopen()
-    assert reconcile(world) == reconciling.Reconciled(queued=0, waiting=False)
+    assert reconcile(world) == 0
 
 
 def test_narrower_view_that_another_organisation_has_already_is_the_one_that_is_shown(world):
@@ -138,7 +141,7 @@ def test_narrower_view_that_another_organisation_has_already_is_the_one_that_is_
     delivered(world, LOUD)
     assert [str(each.channel) for each in delivered(world, QUIET, view=NARROW)] == []
     world.revoke(org="Acme", provider="x")
-    assert reconcile(world).queued == 1
+    assert reconcile(world) == 1
     assert [(str(each.channel), each.act, each.message.alert) for each in world.deliver_all()] == [
         (C1, Act.EDIT, QUIET)
     ]
@@ -160,18 +163,18 @@ def test_others_keep_what_they_may_see(world):
 def test_what_does_not_narrow_the_view_edits_and_takes_back_nothing(world, fields):
     delivered(world, LOUD)
     world.revoke(**fields)
-    assert reconcile(world).queued == 0
+    assert reconcile(world) == 0
     assert world.deliver_all() == []
 
 
 def test_suspended_organisation_keeps_what_stands(world):
     delivered(world, LOUD)
     world.act(admin.set_organisation_state, "Acme", OrganisationState.SUSPENDED)
-    assert reconcile(world).queued == 0
+    assert reconcile(world) == 0
     world.revoke(provider="x")
-    assert reconcile(world).queued == 0
+    assert reconcile(world) == 0
     world.act(admin.set_organisation_state, "Acme", OrganisationState.ACTIVE)
-    assert reconcile(world).queued == 1
+    assert reconcile(world) == 1
 
 
 @pytest.mark.parametrize("known", [(), (QUIET,)])
@@ -182,7 +185,7 @@ def test_reinstating_edits_nothing_back_and_pours_nothing_out(world, known):
     reconcile(world)
     world.deliver_all()
     world.act(revoking.reinstate, effect.revocation, "settled")
-    assert reconcile(world).queued == 0
+    assert reconcile(world) == 0
     assert world.deliver_all() == []
 
 
@@ -237,9 +240,11 @@ def test_message_in_flight_at_the_fence_is_edited_once_it_has_arrived(world):
     effect = world.revoke(provider="x")
     assert effect.in_flight == [sending.delivery]
     known_to(world, NARROW, QUIET)
-    assert reconcile(world) == reconciling.Reconciled(queued=0, waiting=True)
+    assert waits(world)
+    assert reconcile(world) == 0
     world.settle(sending)
-    assert reconcile(world) == reconciling.Reconciled(queued=1, waiting=False)
+    assert not waits(world)
+    assert reconcile(world) == 1
     assert acts(world) == [(Act.EDIT, QUIET.event)]
 
 
@@ -248,20 +253,21 @@ def test_message_of_which_nobody_knows_whether_it_arrived_is_looked_for_and_take
     (sending,) = world.claim()
     world.revoke(provider="x")
     world.settle(sending, Unknown(reason="reset"))
-    assert reconcile(world).waiting
+    assert waits(world)
     world.wait(seconds=2)
     assert world.claim() == []  # withheld
-    assert reconcile(world) == reconciling.Reconciled(queued=1, waiting=False)
+    assert not waits(world)
+    assert reconcile(world) == 1
     (gone,) = world.deliver_all()
     assert (gone.act, gone.root, gone.target_id) == (Act.RETRACT, sending.delivery, None)
     assert gone.root_at == NOW
-    assert reconcile(world).queued == 0
+    assert reconcile(world) == 0
 
 
 def test_message_that_never_left_is_not_looked_for(world):
     world.record(LOUD, view=WIDE)
     world.revoke(provider="x")
-    assert reconcile(world) == reconciling.Reconciled(queued=0, waiting=False)
+    assert reconcile(world) == 0
 
 
 def test_edit_that_was_in_flight_at_the_fence_is_edited_away(world):
@@ -271,10 +277,10 @@ def test_edit_that_was_in_flight_at_the_fence_is_edited_away(world):
     assert sending.act is Act.EDIT
     world.revoke(provider="x")
     known_to(world, NARROW, QUIET)
-    assert reconcile(world).queued == 1
+    assert reconcile(world) == 1
     world.settle(sending)
     assert acts(world) == [(Act.EDIT, QUIET.event)]
-    assert reconcile(world).queued == 0
+    assert reconcile(world) == 0
 
 
 def test_edit_that_the_platform_refused_leaves_the_message_to_be_dealt_with(world):
@@ -285,7 +291,7 @@ def test_edit_that_the_platform_refused_leaves_the_message_to_be_dealt_with(worl
     reconcile(world)
     (edit,) = world.claim()
     world.settle(edit, Rejected(reason="edit_window_closed", remedy="none"))
-    assert reconcile(world).queued == 1
+    assert reconcile(world) == 1
     again = world.deliver_all()
     assert [each.act for each in again] == [Act.EDIT]
 
@@ -297,7 +303,7 @@ def test_edit_that_still_waits_and_is_permitted_is_enough(world):
     reconcile(world)
     (edit,) = world.claim()
     world.settle(edit, Unavailable(reason="503"))
-    assert reconcile(world).queued == 0
+    assert reconcile(world) == 0
 
 
 def test_thread_that_told_of_the_barred_providers_posts_goes_with_its_message(world):
@@ -310,7 +316,7 @@ def test_thread_that_told_of_the_barred_providers_posts_goes_with_its_message(wo
     sent = world.deliver_all()
     assert [(each.act, each.message.alert) for each in sent] == [(Act.RETRACT, None), (Act.POST, QUIET)]
     assert sent[0].target_id == f"ts-{first.delivery}"
-    assert reconcile(world).queued == 0
+    assert reconcile(world) == 0
 
 
 def test_thread_that_told_of_nothing_barred_stays(world):
@@ -323,7 +329,7 @@ def test_thread_that_told_of_nothing_barred_stays(world):
     louder = alert("bluesky|2", "x|1", revision=3, kind=Kind.UPDATE, change="forty dead, says x")
     assert [each.act for each in delivered(world, louder)] == [Act.EDIT]
     world.revoke(provider="x")
-    assert reconcile(world).queued == 1
+    assert reconcile(world) == 1
     (edit,) = world.deliver_all()
     assert (edit.act, edit.message.alert) == (Act.EDIT, more)
 
@@ -333,7 +339,7 @@ def test_message_in_a_lost_channel_waits_for_it(world):
     world.write(admin.record_loss, world.now, C1, "the bot was removed")
     world.revoke(provider="x")
     known_to(world, NARROW, QUIET)
-    assert reconcile(world).queued == 1
+    assert reconcile(world) == 1
     assert world.claim() == []
     world.write(admin.record_return, world.now, C1)
     assert acts(world) == [(Act.EDIT, QUIET.event)]
@@ -365,7 +371,7 @@ def test_digest_is_taken_back_and_another_one_tells_of_the_rest(world, lost):
     if lost:
         world.write(admin.record_loss, world.now, C1, "the bot was removed")
     world.revoke(provider="x")
-    assert reconcile(world).queued == 2
+    assert reconcile(world) == 2
     if lost:
         assert world.claim() == []
         world.write(admin.record_return, world.now, C1)
@@ -373,7 +379,7 @@ def test_digest_is_taken_back_and_another_one_tells_of_the_rest(world, lost):
     assert (gone.act, gone.target_id) == (Act.RETRACT, f"ts-{sent.delivery}")
     assert again.act is Act.DIGEST
     assert {item.event for item in again.message.items} == {OTHER.event, THIRD.event}
-    assert reconcile(world) == reconciling.Reconciled(queued=0, waiting=False)
+    assert reconcile(world) == 0
 
 
 def test_digest_is_taken_back_with_what_its_view_told_in_its_thread(world):
@@ -396,7 +402,7 @@ def test_digest_of_nothing_that_may_still_be_told_is_taken_back(world):
 def test_digest_of_nothing_that_is_barred_stands(world):
     digested(world, (NARROW, OTHER), (NARROW, THIRD))
     world.revoke(provider="x")
-    assert reconcile(world).queued == 0
+    assert reconcile(world) == 0
 
 
 # ---- when it has to be done
@@ -406,12 +412,12 @@ def test_access_that_changes_meanwhile_is_waited_for(world):
     """The View of the newest revocation has no detector yet: what it may see is not known."""
     delivered(world, LOUD)
 
-    def run(db):
-        before = access.changes(db, world.now)
-        access.bump_version(db)
-        return reconciling.reconcile(db, world.now, before)
-
-    assert world.write(run) == reconciling.Reconciled(queued=0, waiting=True)
+    before = world.write(access.changes, world.now)
+    world.revoke(provider="x")
+    found = world.write(reconciling.overdue, world.now)
+    assert len(found.roots) == 1
+    assert world.write(reconciling.reconcile, found.roots, world.now, before) is None
+    assert world.deliver_all() == []
 
 
 @pytest.mark.parametrize("how", ["a revocation that begins later", "a revocation that ends", "a grant that ends"])
@@ -433,9 +439,9 @@ def test_revocation_that_begins_later_edits_when_it_begins(world):
     delivered(world, LOUD)
     world.revoke(provider="x", from_at=world.now + timedelta(hours=1))
     known_to(world, NARROW, QUIET)
-    assert reconcile(world).queued == 0
+    assert reconcile(world) == 0
     world.wait(hours=1)
-    assert reconcile(world).queued == 1
+    assert reconcile(world) == 1
     assert acts(world) == [(Act.EDIT, QUIET.event)]
 
 

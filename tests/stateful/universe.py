@@ -194,10 +194,9 @@ class Universe:
 
     def suspend(self) -> None:
         org = self.pick(sorted(self.model.orgs))
-        before = self._in_flight_denied()
         self._admin(admin.set_organisation_state, ADA, org, OrganisationState.SUSPENDED)
         self.model.suspended.add(org)
-        self.reported |= {(row["delivery"], row["attempts"]) for row in before}
+        self._check_audited([row for row in self._in_flight_denied() if row["name"] == org])
 
     def resume(self) -> None:
         org, queued = self.pick(sorted(self.model.suspended or self.model.orgs)), self._states("queued")
@@ -217,6 +216,7 @@ class Universe:
             quota=terms["quota"], reason="the contract says so",
         )  # fmt: skip
         self.model.terms[provider] = terms
+        self._check_audited(self._in_flight_denied())
 
     # ---- readers
 
@@ -657,6 +657,11 @@ class Universe:
             if not all(map(self._may, told)):
                 denied.append(row)
         return denied
+
+    def _check_audited(self, denied: Sequence[Row]) -> None:
+        """What may still arrive stands on record with the act that denied it."""
+        (last,) = self._query("SELECT effect FROM audit ORDER BY seq DESC LIMIT 1")
+        assert set(json.loads(last["effect"])["in_flight"]) == {row["delivery"] for row in denied}
 
     def _of_message(self, root: Row) -> list[Row]:
         return [row for row in self.rows() if root["delivery"] in (row["delivery"], row["root"])]
