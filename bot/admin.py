@@ -393,36 +393,12 @@ def first_run(db: Tables, at: datetime, providers: Sequence[str]) -> bool:
 
 def record_loss(db: Tables, at: datetime, target: str, reason: str) -> int:
     """A workspace or channel is out of reach; what is open for it is held. Returns how much."""
-    held = deliveries.lose(db, target, reason)
-    if directory.organisation_of(db, target.split("/", maxsplit=1)[0]) is not None:
-        audit.append(
-            db,
-            at=at,
-            actor="tocsin",
-            surface="service",
-            action="lost",
-            target=target,
-            reason=reason,
-            effect={"held": held},
-        )
-    return held
+    return deliveries.record_loss(db, at, target, reason)
 
 
 def record_return(db: Tables, at: datetime, target: str) -> int:
     """It is within reach again; what was held goes. Returns how much."""
-    was_lost = directory.restore(db, target)
-    released = deliveries.restore(db, target, at)
-    if was_lost:
-        audit.append(
-            db,
-            at=at,
-            actor="tocsin",
-            surface="service",
-            action="restored",
-            target=target,
-            effect={"released": released},
-        )
-    return released
+    return deliveries.record_return(db, at, target)
 
 
 def _is_editor(db: Tables, actor: Actor, channel: Channel) -> bool:

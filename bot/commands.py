@@ -4,6 +4,7 @@ Each use case is a coroutine that gives an ``Answer``.
 """
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import click
 
 from bot import admin, approving, printing, revoking, tuning
 from bot.admin import Actor
+from bot.domain import access as rules
 from bot.domain import channel as channels
 from bot.domain import errors, presets, times
 from bot.domain.access import Capability
@@ -25,6 +27,7 @@ from bot.store.database import Database, Tables
 from classifiers.api import CATEGORIES
 
 F = TypeVar("F", bound=Callable[..., Any])
+PLACES_MOST, WORDS_MOST, WORD_MOST = 30, 30, 50  # of one subscription; a form holds 2,000 characters
 RECENT = timedelta(hours=24)  # further back is looking back, which needs the capability ``history``
 
 
@@ -88,7 +91,9 @@ def subscription_options(command: F) -> F:
                 type=click.Choice([each.value for each in Certainty]),
                 help="possible: as soon as it is an alert (default); likely: corroborated; observed.",
             ),
-            click.option("--voices", type=click.IntRange(1), default=1, help="At least so many independent voices."),
+            click.option(
+                "--voices", type=click.IntRange(1, 1000), default=1, help="At least so many independent voices."
+            ),
             click.option("--keyword", multiple=True, help="One of these stands in the headline; flood* begins a word."),
             click.option("--exclude", multiple=True, help="None of these stands in the headline."),
             click.option("--lang", multiple=True, help="Evidence in one of these languages (en, es)."),
@@ -153,6 +158,7 @@ def wanted_from(values: dict[str, Any], locate: Callable[[str], PlaceFilter | No
     preset = presets.named(values["preset"]) if values["preset"] else None
     radius_km, radii = _radii(values["radius"])
     places = tuple(_located(text, locate) for text in values["place"])
+    _check_words(values)
     level = values["level"] or (preset.level if preset else Level.ALERT)
     certainty = values["certainty"] or (preset.certainty if preset else Certainty.POSSIBLE)
     return Subscription(
@@ -167,9 +173,21 @@ def wanted_from(values: dict[str, Any], locate: Callable[[str], PlaceFilter | No
         radii=radii,
         keywords=tuple(values["keyword"]),
         excluded=tuple(values["exclude"]),
-        langs=frozenset(values["lang"]),
-        providers=frozenset(values["provider"]),
+        langs=frozenset(map(str.casefold, values["lang"])),
+        providers=frozenset(map(rules.check_provider, values["provider"])),
     )
+
+
+def _check_words(values: dict[str, Any]) -> None:
+    """Raise UsageError for what could never match, or is too much for the form that changes it."""
+    for word in (*values["keyword"], *values["exclude"]):
+        if not word.strip(" *") or len(word) > WORD_MOST:
+            raise errors.UsageError(f"{word[:20]!r} is no word of a headline: 1 to {WORD_MOST} letters")
+    for lang in values["lang"]:
+        if re.fullmatch(r"[A-Za-z]{2,3}", lang) is None:
+            raise errors.UsageError(f"language {lang[:20]!r} is not a code of two or three letters, such as en or es")
+    if len(values["place"]) > PLACES_MOST or len(values["keyword"]) + len(values["exclude"]) > WORDS_MOST:
+        raise errors.UsageError(f"at most {PLACES_MOST} places and {WORDS_MOST} words in one subscription")
 
 
 async def unsubscribe(context: Context, channel: Channel, subscription_id: str | None) -> Answer:

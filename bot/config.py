@@ -118,10 +118,22 @@ class Discord(_Part):
     gateway_url: str | None = None
 
 
+_LEAST_TOKEN = 16  # characters
+
+
 class Web(_Part):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8391
     token: Secret | None = None
+
+    @field_validator("token")
+    @classmethod
+    def _not_guessed(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and len(token.get_secret_value().strip()) < _LEAST_TOKEN:
+            raise ValueError(
+                f"is shorter than {_LEAST_TOKEN} characters and could be guessed; make one with `openssl rand -hex 16`"
+            )
+        return token
 
     @property
     def loopback(self) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 
 SUGGESTED_MOST = 25
 _QUOTE_MOST = 300
+_REFUSED_MOST = 200  # characters of a refused command in the audit
 _NOT_WRITTEN = "the service could not write this down; its operators find the reason in its log"
 
 
@@ -63,9 +65,7 @@ class FrontDesk:
         try:
             if group is slash.tocsin_admin and context.actor.operator is None:
                 await admin.refuse(
-                    self._database, context.actor, " ".join(argv[:1]) or "help",
-                    "" if argv[:1] == ["join"] else shlex.join(argv[1:]),  # the words are a code then
-                    self._now(), "not an operator",
+                    self._database, context.actor, *_asked_for(argv), self._now(), "not an operator"
                 )  # fmt: skip
             answer = await slash.invoke(group, argv, context)
         except errors.StoreError as error:
@@ -133,7 +133,7 @@ class FrontDesk:
             case "place":
                 found = await asyncio.to_thread(self._suggest, typed)
             case "zone":
-                found = _like(typed, sorted(available_timezones()))
+                found = _like(typed, await asyncio.to_thread(_zones))
             case "subscription" if command == "tocsin" and subcommand in ("change", "unsubscribe"):
                 try:
                     owned = await self._database.read(admin.subscriptions, self._now(), channel)
@@ -185,9 +185,22 @@ class FrontDesk:
         return forms.ask(begun, forms.State(preset=preset))
 
 
+@cache
+def _zones() -> tuple[str, ...]:
+    """Reading them takes some hundred files."""
+    return tuple(sorted(available_timezones()))
+
+
 def _is_beyond_form(values: Mapping[str, Any]) -> bool:
     """Does it say what the form does not ask about, and would forget?"""
     return bool(values["radius"] or values["lang"] or values["provider"] or values["voices"] > 1)
+
+
+def _asked_for(argv: Sequence[str]) -> tuple[str, str]:
+    """What stands in the audit of a stranger's command: of words that are none of ours nothing, they may be a code."""
+    if not argv or argv[0] not in slash.tocsin_admin.commands:
+        return "admin", "unknown command" if argv else ""
+    return argv[0], shlex.join(argv[1:])[:_REFUSED_MOST]
 
 
 def _belongs(account: str, channel: Channel) -> bool:

@@ -124,7 +124,10 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order) -> Effect:
         )
     access.add_revocation(db, revocation, author=str(actor), at=at, effect={}, requester=order.requester)
     after = replace(
-        before, version=access.bump_version(db), revocations=(*before.revocations, revocation), changed_at=at
+        before,
+        version=access.bump_version(db),
+        revocations=(*before.revocations, revocation),
+        changed_at=before.moment(at),
     )
     queued, held, in_flight = deliveries.withhold_denied(db, touched, after, at)
     effect = replace(
@@ -310,7 +313,7 @@ def _notify(db: Tables, order: Order, revocation: Revocation, touched: Sequence[
     text = order.notice or _usual_notice(revocation)
     told = _told_channels(db, order, revocation, touched, at)
     for org, channel in told:
-        deliveries.queue(db, org=org, channel=channel, act=Act.NOTICE, at=at, text=text)
+        deliveries.queue(db, org=org, channel=channel, act=Act.NOTICE, at=at, text=text, exempt=True)
     return len(told)
 
 

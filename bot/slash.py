@@ -7,13 +7,11 @@ the text after the command has the command line's syntax; on Discord the options
 import contextlib
 import difflib
 from collections.abc import Awaitable, Iterator, Sequence
-from datetime import datetime
 from typing import Any, cast
 
 import click
 
 from bot import admin, commands, glancing, joining, tuning
-from bot.admin import Actor
 from bot.commands import Answer, Context, revocation_options, subscription_options
 from bot.domain import channel as channels
 from bot.domain import errors, quieting
@@ -22,7 +20,6 @@ from bot.domain.quieting import QuietHours, Quieting
 from bot.domain.subscription import Subscription
 from bot.platforms.base import Option, Subcommand
 from bot.store import audit, directory
-from bot.store.database import Tables
 
 LISTED_MOST = 20  # rows of a list in a chat answer
 COMPLETED = frozenset({"category", "place", "zone", "subscription"})  # options that the desk has suggestions for
@@ -60,9 +57,8 @@ def _subscribe(context: Context, /, **values: Any) -> Awaitable[Answer]:
 @click.pass_obj
 async def _change(context: Context, subscription: str) -> Answer:
     await find_subscription(context, subscription)
-    return Answer(
-        text="The form cannot be opened for you: only admins of this workspace may change what this channel gets."
-    )
+    await admin.authorise_in_workspace(context.database, context.actor, "change", _here(context), context.now())
+    return Answer(text="The form could not be shown this time; give the command again, or subscribe anew in words.")
 
 
 @tocsin.command("unsubscribe", help="Remove one subscription of this channel, or all.")
@@ -133,7 +129,7 @@ async def _digest(context: Context, hours: str, zone: str | None) -> Answer:
 @click.argument("number")
 @click.pass_obj
 async def _budget(context: Context, number: str) -> Answer:
-    if number != "off" and not (number.isdecimal() and 1 <= int(number) <= quieting.BUDGET_MOST):
+    if number != "off" and not (number.isdecimal() and len(number) < 5 and 1 <= int(number) <= quieting.BUDGET_MOST):
         raise errors.UsageError(f"{number!r} is not a budget; give a number from 1 to {quieting.BUDGET_MOST}, or off")
     budget = None if number == "off" else int(number)
     return _quieted(await tuning.set_budget(context.database, context.actor, context.now(), _here(context), budget))
@@ -208,22 +204,16 @@ def _reject(context: Context, proposal: str) -> Awaitable[Answer]:
 @tocsin_admin.command("orgs", help="The organisations and their sectors.")
 @click.pass_obj
 async def _orgs(context: Context) -> Answer:
-    def read(db: Tables, actor: Actor, at: datetime) -> list[str]:  # noqa: ARG001
-        return [f"{org.org}  {org.name}  {org.sector}  {org.state.value}" for org in directory.organisations(db)]
-
-    lines = await admin.act(context.database, context.actor, "orgs", "", context.now, read)
+    found = await context.database.read(directory.organisations)
+    lines = [f"{org.org}  {org.name}  {org.sector}  {org.state.value}" for org in found]
     return Answer(text="\n".join(lines) or "no organisation yet")
 
 
 @tocsin_admin.command("audit", help="The latest acts.")
 @click.pass_obj
 async def _audit(context: Context) -> Answer:
-    def read(db: Tables, actor: Actor, at: datetime) -> list[str]:  # noqa: ARG001
-        entries = list(audit.entries(db))[-LISTED_MOST:]
-        return [f"{e.seq}  {e.at}  {e.actor}  {e.action}  {e.target}  {e.reason}" for e in entries]
-
-    lines = await admin.act(context.database, context.actor, "audit", "", context.now, read)
-    return Answer(text="\n".join(lines))
+    entries = await context.database.read(audit.latest, LISTED_MOST)
+    return Answer(text="\n".join(f"{e.seq}  {e.at}  {e.actor}  {e.action}  {e.target}  {e.reason}" for e in entries))
 
 
 async def invoke(group: click.Group, argv: Sequence[str], context: Context) -> Answer:

@@ -209,7 +209,12 @@ def terms(
 def report(shell: Shell, since: datetime | None, until: datetime | None, names: bool, as_json: bool) -> None:
     """The transparency report: what was withdrawn from whom, as counts. Markdown, or JSON."""
     end = until or app.now()
-    found = shell.read(lambda db: reporting.report(db, since or end - timedelta(days=90), end, names=names))
+    begin = since or end - timedelta(days=90)
+    if begin >= end:
+        raise errors.UsageError(
+            "report: --since does not lie before --until; 30d would be 30 days from now, write a date"
+        )
+    found = shell.read(lambda db: reporting.report(db, begin, end, names=names))
     root.show(Answer(text=reporting.markdown(found), data=found), as_json)
 
 

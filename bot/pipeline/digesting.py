@@ -1,5 +1,6 @@
 """Releases what a channel has asked to hold back: one message as it is, several as one digest, a flash beside it."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -12,6 +13,7 @@ from bot.store import deliveries, directory
 from bot.store.database import Tables
 
 # What waited longer than this is told in a digest even if it is alone: a message of its own would look like news.
+TOLD_MOST = 25  # events in one digest, which both platforms have room for; more come in another one right behind
 NEWS_FOR = timedelta(hours=12)
 
 
@@ -31,9 +33,10 @@ def _release_in(db: Tables, channel: str, held: Sequence[dict[str, Any]], at: da
         deliveries.release(db, row["delivery"], at)
     if not posts or alone:
         return len(single)
-    digest = deliveries.queue(db, org=posts[0]["org"], channel=channel, act=Act.DIGEST, at=at)
-    deliveries.gather(db, digest, (row["delivery"] for row in posts))
-    return len(single) + 1
+    for start in range(0, len(posts), TOLD_MOST):
+        digest = deliveries.queue(db, org=posts[0]["org"], channel=channel, act=Act.DIGEST, at=at)
+        deliveries.gather(db, digest, (row["delivery"] for row in posts[start : start + TOLD_MOST]))
+    return len(single) + math.ceil(len(posts) / TOLD_MOST)
 
 
 def _stands_out(db: Tables, row: dict[str, Any], at: datetime) -> bool:

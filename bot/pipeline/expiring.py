@@ -43,7 +43,7 @@ def expire(db: Tables, at: datetime) -> None:
     for org, providers in lost.items():
         text = _notice(providers, anything_left=not rules.permitted(policy, org, at).empty)
         for channel in _subscribed(db, org.org):
-            deliveries.queue(db, org=org.org, channel=channel, act=Act.NOTICE, at=at, text=text)
+            deliveries.queue(db, org=org.org, channel=channel, act=Act.NOTICE, at=at, text=text, exempt=True)
 
 
 def let_go(db: Tables, at: datetime) -> None:

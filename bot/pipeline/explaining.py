@@ -71,7 +71,7 @@ class Reader:
 
 
 def reader(db: Tables, org: Organisation, at: datetime) -> Reader:
-    policy = access.policy(db)
+    policy = access.policy(db).of(org)
     return Reader(policy=policy, org=org, view=rules.permitted(policy, org, at), at=at)
 
 

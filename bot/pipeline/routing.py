@@ -69,13 +69,24 @@ def _route_to(db: Tables, to: _Place, alert: Alert) -> int:
     if root is not None:
         deliveries.supersede_edits(db, root["delivery"])
         edited = _queue(db, to, alert, Act.EDIT, root=root["delivery"])
-        return edited + _queue(db, to, alert, Act.REPLY, root=root["delivery"])
+        return edited + _tell_in_thread(db, to, alert, root["delivery"])
     told = deliveries.digest_telling_of(db, to.channel, alert.event)
     over = alert.kind is Kind.RETRACTION or revisions.goes_on_as(alert) is not None
     wanted = not over and any(each.matches(alert) for each in directory.subscriptions(db, to.channel))
     if told is not None and not (wanted and _is_louder(db, told, alert)):
         return _queue(db, to, alert, Act.REPLY, root=told["digest"])
     return _queue(db, to, alert, Act.POST) if wanted else 0
+
+
+def _tell_in_thread(db: Tables, to: _Place, alert: Alert, root: str) -> int:
+    """What changed. A correction or a retraction comes at once, and what waits to be told before it is no longer true;
+    a channel that has unsubscribed hears of nothing else."""
+    if alert.kind in (Kind.CORRECTION, Kind.RETRACTION):
+        for reply in deliveries.open_replies(db, root):
+            deliveries.supersede(db, reply["delivery"], f"a {alert.kind.value} came first")
+    elif not directory.subscriptions(db, to.channel):
+        return 0
+    return _queue(db, to, alert, Act.REPLY, root=root)
 
 
 def _renew(db: Tables, to: _Place, alert: Alert, root: dict[str, Any]) -> int:

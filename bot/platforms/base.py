@@ -160,7 +160,7 @@ class Problem:
 
 
 class Desk(Protocol):
-    """What a platform hands over to: it answers slash commands and hears of losses. ``commands.Commands`` is it."""
+    """What a platform hands over to: it answers slash commands and hears of losses. ``desk.FrontDesk`` is it."""
 
     subcommands: Sequence[Subcommand]
 

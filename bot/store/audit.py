@@ -62,6 +62,12 @@ def head(db: Database) -> dict[str, Any]:
     return last or {"seq": 0, "hash": audit.GENESIS}
 
 
+def latest(db: Database, most: int) -> list[AuditEntry]:
+    """The last entries, oldest first."""
+    found = list(db.query("SELECT * FROM audit ORDER BY seq DESC LIMIT ?", [most]))
+    return [AuditEntry(**each | {"effect": json.loads(each["effect"])}) for each in reversed(found)]
+
+
 def entries(db: Database) -> Iterator[AuditEntry]:
     """All entries, oldest first."""
     for found in db.query("SELECT * FROM audit ORDER BY seq"):

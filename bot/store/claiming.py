@@ -80,7 +80,11 @@ def settle(db: Database, sending: Sending, settlement: Settlement, *, at: dateti
         _pause(db, _lane(sending, settlement.pause), settlement.pause_until, settlement.reason)
     if settlement.lose is not None:
         for target in _lost_targets(db, sending, settlement.lose):
-            deliveries.lose(db, target, settlement.reason)
+            deliveries.record_loss(db, at, target, settlement.reason)
+    elif settlement.state is State.SENT and sending.act in (Act.POST, Act.NOTICE, Act.DIGEST):
+        if directory.lost(db, str(sending.channel)) is not None:  # it is within reach after all
+            for target in (sending.channel.workspace, str(sending.channel)):
+                deliveries.record_return(db, at, target)
     elif (lost := directory.lost(db, str(sending.channel))) is not None:
         db.execute(
             "UPDATE deliveries SET state = 'held', reason = ? WHERE delivery = ? AND state IN ('queued', 'unknown')",
@@ -159,7 +163,7 @@ def _claim_in(db: Database, channel: str, policy: Policy, at: datetime) -> Sendi
             if root is None or root["state"] not in (*deliveries.OPEN, State.SENDING.value):
                 _moot(db, found, root)
             continue
-        if act in (Act.POST, Act.REPLY) and at - times.from_text(found["created_at"]) > acts.GIVE_UP_AFTER:
+        if _is_news(found, act) and at - times.from_text(found["created_at"]) > acts.GIVE_UP_AFTER:
             db.execute(
                 "UPDATE deliveries SET state = 'failed', reason = 'no news any more: queued more than a day ago' "
                 "WHERE delivery = ?",
@@ -168,7 +172,7 @@ def _claim_in(db: Database, channel: str, policy: Policy, at: datetime) -> Sendi
             continue
         decision = Decision(allowed=True, rule="shows nothing", why="")
         message = Message(text=found["text"])
-        if act in deliveries.SHOWING:
+        if deliveries.asks(found):
             decision = deliveries.decide_row(db, found, policy, at)
             if not decision.allowed:
                 deliveries.deny(db, found, decision, policy, at)
@@ -177,6 +181,7 @@ def _claim_in(db: Database, channel: str, policy: Policy, at: datetime) -> Sendi
             if waits is not None:
                 deliveries.hold(db, found["delivery"], waits)
                 continue
+        if act in deliveries.SHOWING:
             message = _message(db, found, root, policy, at)
             if act is Act.DIGEST and not message.items:
                 deliveries.supersede(db, found["delivery"], "nothing is left to tell")
@@ -185,6 +190,11 @@ def _claim_in(db: Database, channel: str, policy: Policy, at: datetime) -> Sendi
                 _use_quota(db, found["org"], message.alert, policy, at)
         return _claimed(db, found, act, message, root, decision, policy.version, at)
     return None
+
+
+def _is_news(found: dict[str, Any], act: Act) -> bool:
+    """Would it be stale after a day? Edits, retractions and notices of a withdrawal still have to come."""
+    return act in (Act.POST, Act.REPLY) or (act is Act.NOTICE and not found["exempt"])
 
 
 def _waits(db: Database, found: dict[str, Any], act: Act, at: datetime) -> Hold | None:
@@ -299,7 +309,7 @@ def _digest(db: Database, found: dict[str, Any], policy: Policy, at: datetime) -
 
 def _is_louder(db: Database, root: dict[str, Any], alert: Alert) -> bool:
     """Than everything that was told before it, by that message and in its thread."""
-    before = [each.level.rank for each in deliveries.told_by(db, root) if each.id != alert.id]
+    before = [each.level.rank for each in deliveries.told_by(db, root, alert.event) if each.id != alert.id]
     return bool(before) and alert.level.rank > max(before)
 
 

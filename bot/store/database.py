@@ -181,6 +181,8 @@ class StoreLockedError(StoreError):
 
 def _connect(path: Path, busy_timeout_s: float, *, read_only: bool) -> sqlite_utils.Database:
     mode = "?mode=ro" if read_only else ""
+    if not read_only:
+        _keep_private(path)
     conn = sqlite3.connect(
         f"{path.absolute().as_uri()}{mode}",
         uri=True,
@@ -198,6 +200,13 @@ def _connect(path: Path, busy_timeout_s: float, *, read_only: bool) -> sqlite_ut
     except BaseException:
         conn.close()
         raise
+
+
+def _keep_private(path: Path) -> None:
+    """Tokens and posts are in it: its owner alone may read it. What SQLite puts beside it gets the same mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
 
 
 def rows(db: sqlite_utils.Database, sql: str, params: Any = None) -> list[dict[str, Any]]:

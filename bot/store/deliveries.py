@@ -27,6 +27,11 @@ Known = dict[tuple[str, str], Alert | None]  # (view, alert id) → what one tra
 SOON, RETRACTING = 2, 4  # priorities beside those of levels, which are 1 to 3
 
 
+def asks(found: Mapping[str, Any]) -> bool:
+    """Does this row need ``decide``? What takes something back does not, nor what tells of a withdrawal."""
+    return found["act"] in SHOWING or (found["act"] == Act.NOTICE and not found["exempt"])
+
+
 def queue(
     db: Database,
     *,
@@ -42,11 +47,12 @@ def queue(
     reason: str = "",
     due_at: datetime | None = None,
     priority: int | None = None,
+    exempt: bool = False,
 ) -> str:
     """Add one row; returns its delivery id (25 characters at most, Discord's limit for a nonce).
 
-    ``priority``: by default the level's. What waits of the same message (``root``) must go before this and so rises to
-    its priority.
+    ``exempt``: a notice about access itself, for which nobody is asked. ``priority``: by default the level's. What
+    waits of the same message (``root``) must go before this and so rises to its priority.
     """
     delivery = f"d{secrets.token_hex(11)}"
     stamp = times.to_text(at)
@@ -59,7 +65,7 @@ def queue(
         )
     db.execute(
         "INSERT INTO deliveries (delivery, org, channel, platform, act, view, alert, event, root, text, state, reason, "
-        "created_at, due_at, priority) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "created_at, due_at, priority, exempt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             delivery,
             org,
@@ -76,6 +82,7 @@ def queue(
             stamp,
             stamp if due_at is None else times.to_text(due_at),
             urgency,
+            int(exempt),
         ],
     )
     return delivery
@@ -214,12 +221,13 @@ def posted_since(db: Database, channel: str, since: datetime) -> int:
 
 
 def lagging(db: Database, since: datetime, *, most: int) -> dict[str, int]:
-    """Channels in which more than ``most`` messages are due, the oldest since before that time → how many."""
+    """Channels in which more than ``most`` new events are due, the oldest since before that time → how many. Not where
+    they wait for a platform that does not answer: that is another trouble."""
     found = rows(
         db,
         "SELECT channel, count(*) AS n FROM deliveries WHERE act = 'post' "
-        "AND state IN ('queued', 'sending', 'unknown') GROUP BY channel "
-        "HAVING count(*) > ? AND min(created_at) < ?",
+        "AND state IN ('queued', 'sending', 'unknown') GROUP BY channel HAVING count(*) > ? AND min(created_at) < ? "
+        "AND sum(state = 'unknown' OR (attempts > 0 AND reason NOT LIKE 'rate limited%')) = 0",
         [most, times.to_text(since)],
     )
     return {each["channel"]: each["n"] for each in found}
@@ -296,6 +304,29 @@ def lose(db: Database, target: str, reason: str) -> int:
     ).rowcount
 
 
+def record_loss(db: Database, at: datetime, target: str, reason: str) -> int:
+    """``lose``, on record. Returns how much is held."""
+    held = lose(db, target, reason)
+    if directory.organisation_of(db, target.split("/", maxsplit=1)[0]) is not None:
+        audit.append(
+            db, at=at, actor="tocsin", surface="service", action="lost", target=target, reason=reason,
+            effect={"held": held},
+        )  # fmt: skip
+    return held
+
+
+def record_return(db: Database, at: datetime, target: str) -> int:
+    """``restore``, on record if it had been lost. Returns how much is due again."""
+    was_lost = directory.restore(db, target)
+    released = restore(db, target, at)
+    if was_lost:
+        audit.append(
+            db, at=at, actor="tocsin", surface="service", action="restored", target=target,
+            effect={"released": released},
+        )  # fmt: skip
+    return released
+
+
 def restore(db: Database, target: str, at: datetime) -> int:
     """It is back: what was held for that reason is due again."""
     directory.restore(db, target)
@@ -365,14 +396,14 @@ def withhold_denied(
 
 
 def open_rows(db: Database, orgs: Iterable[str]) -> list[dict[str, Any]]:
-    """Rows about alerts that have not been settled: queued, held, unknown or being sent."""
+    """Rows that ask for access and have not been settled: queued, held, unknown or being sent."""
     return [
         found
         for org in orgs
         for found in rows(
             db,
             "SELECT * FROM deliveries WHERE org = ? AND state IN ('queued', 'held', 'unknown', 'sending') "
-            "AND act IN ('post', 'edit', 'reply', 'digest') ORDER BY seq",
+            "AND (act IN ('post', 'edit', 'reply', 'digest') OR act = 'notice' AND NOT exempt) ORDER BY seq",
             [org],
         )
     ]
@@ -509,15 +540,19 @@ def shown_to(db: Database, org: str, known: Known) -> dict[str, list[Alert]]:
     return shown
 
 
-def told_by(db: Database, root: Mapping[str, Any]) -> list[Alert]:
-    """The revisions that called for attention: by an event's message itself and in its thread, not by edits."""
+def told_by(db: Database, root: Mapping[str, Any], event: str) -> list[Alert]:
+    """The revisions that called for attention to this event: by its message or the digest that told of it, and in the
+    thread, not by edits. Only a digest tells of several events."""
     found = rows(
         db,
-        "SELECT view, alert FROM deliveries WHERE (delivery = ? OR root = ?) AND act IN ('post', 'reply') "
-        "AND attempts > 0 AND state IN ('sending', 'unknown', 'sent') ORDER BY seq",
-        [root["delivery"], root["delivery"]],
+        "SELECT view, alert, event FROM deliveries WHERE (delivery = :root OR root = :root OR digest = :root) "
+        "AND act IN ('post', 'reply') AND attempts > 0 AND state IN ('sending', 'unknown', 'sent', 'digested') "
+        "ORDER BY seq",
+        {"root": root["delivery"]},
     )
-    return [alert for each in found if (alert := alert_of(db, each)) is not None]
+    several = root["act"] == Act.DIGEST.value
+    told = [each for each in found if not several or each["event"] == event]
+    return [alert for each in told if (alert := alert_of(db, each)) is not None]
 
 
 def is_taken_back(db: Database, root: str) -> bool:

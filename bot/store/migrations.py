@@ -194,6 +194,8 @@ def m004_terms(db: sqlite_utils.Database) -> None:
     """Providers' terms, acts of two persons, and what an offboarding still has to do."""
     db.executescript(
         """
+        -- A notice that tells of a withdrawal goes also to whoever may have nothing any more.
+        ALTER TABLE deliveries ADD COLUMN exempt INTEGER NOT NULL DEFAULT 0;
         CREATE INDEX deliveries_org ON deliveries (org, state);
         CREATE INDEX alerts_recorded_at ON alerts (view, recorded_at);
         ALTER TABLE organisations ADD COLUMN purpose TEXT NOT NULL DEFAULT '';

@@ -1,1 +1,1 @@
-"""Health and metrics over HTTP."""
+"""The board, health and metrics over HTTP."""

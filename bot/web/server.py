@@ -9,23 +9,23 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from bot.domain.errors import TocsinError
 from bot.web.board import Board
+from bot.web.guard import Guard
 
 Health = Callable[[], dict[str, Any]]
 
 
 def application(
-    health: Health, *, board: Board | None = None, routes: Sequence[web.AbstractRouteDef] = ()
+    health: Health, guard: Guard, *, board: Board | None = None, routes: Sequence[web.AbstractRouteDef] = ()
 ) -> web.Application:
-    """``health``'s ``ok`` decides between 200 and 503. ``routes`` look after themselves: the board's guard is not
-    theirs."""
+    """``health``'s ``ok`` decides between 200 and 503. ``routes`` look after themselves: the guard is not theirs."""
 
     async def healthz(request: web.Request) -> web.Response:  # noqa: ARG001
         state = health()
         return web.json_response(state, status=200 if state["ok"] else 503)
 
     app = web.Application()
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/metrics", _metrics)
+    app.router.add_get("/healthz", guard.around(healthz, signed_in=False, proxied=True))
+    app.router.add_get("/metrics", guard.around(_metrics))
     app.router.add_routes([*routes, *(board.routes() if board is not None else ())])
     return app
 
@@ -35,12 +35,13 @@ async def serve(
     host: str,
     port: int,
     health: Health,
+    guard: Guard,
     *,
     board: Board | None = None,
     routes: Sequence[web.AbstractRouteDef] = (),
 ) -> AsyncIterator[str]:
     """Serve until the block ends; yields the address."""
-    runner = web.AppRunner(application(health, board=board, routes=routes), access_log=None)
+    runner = web.AppRunner(application(health, guard, board=board, routes=routes), access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

@@ -1,4 +1,4 @@
-"""Who has shown the board's token: sessions in this process's memory, and how often one may guess."""
+"""Who has shown the board's token: sessions in this process's memory, and how many wrong ones are heard."""
 
 import hashlib
 import hmac
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 LASTS = timedelta(hours=12)
-TRIES = 5  # wrong tokens from one address within WINDOW, then it waits
-TRIES_OF_ALL = 50  # from all addresses, so that many of them guess no faster; sessions that stand go on
+TRIES = 5  # wrong tokens from one address within WINDOW, then it is told to wait
+TRIES_OF_ALL = 50  # from all addresses, so that many of them are heard no more often
 WINDOW = timedelta(minutes=5)
 _MOST = 1_000
 
@@ -23,8 +23,12 @@ class Sessions:
         self._ends: dict[bytes, datetime] = {}
         self._wrong: deque[tuple[datetime, str]] = deque(maxlen=TRIES_OF_ALL)
 
+    def opens(self, token: str) -> bool:
+        """Is it the token? Takes the same time whatever is wrong with it."""
+        return hmac.compare_digest(_hash(token), self._token)
+
     def wait(self, remote: str) -> timedelta | None:
-        """How long this address has to wait before it may show a token; None: it may."""
+        """How long until a further wrong token from this address is noted again; None: it is now."""
         since = self._now() - WINDOW
         recent = [(at, whose) for at, whose in self._wrong if at > since]
         own = [at for at, whose in recent if whose == remote]
@@ -32,12 +36,8 @@ class Sessions:
             return own[-TRIES] - since
         return recent[0][0] - since if len(recent) >= TRIES_OF_ALL else None
 
-    def opens(self, token: str, remote: str) -> bool:
-        """Is it the token? A wrong one counts. Takes the same time whatever is wrong with it."""
-        right = hmac.compare_digest(_hash(token), self._token)
-        if not right:
-            self._wrong.append((self._now(), remote))
-        return right
+    def note_wrong(self, remote: str) -> None:
+        self._wrong.append((self._now(), remote))
 
     def begin(self) -> str:
         """A new session's secret, for the cookie."""

@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -11,14 +12,18 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from bot import admin
+from bot import admin, app, config
+from bot.detection.places import Gazetteer
 from bot.domain import access as rules
 from bot.domain import alert as alerts
+from bot.domain import errors
 from bot.domain.access import Organisation, OrganisationState
 from bot.domain.post import Deletion
 from bot.store import directory
 from bot.web import server
 from bot.web.board import Board
+from bot.web.guard import Guard
+from classifiers.api import Classification, Screening
 from tests import factories
 from tests.worlds import World, make_update
 
@@ -58,8 +63,10 @@ def restrict(world: World, *grants: tuple[str, tuple[str, ...]]) -> None:
 
 @asynccontextmanager
 async def opened(world: World, token: str | None = None, **more: Any) -> AsyncIterator[TestClient]:
-    board = Board(world.database, token=token, now=lambda: world.now, on_login=more.pop("on_login", None))
-    async with TestClient(TestServer(server.application(lambda: {"ok": True}, board=board, **more))) as client:
+    asked = {name: more.pop(name) for name in ("on_login", "public") if name in more}
+    guard = Guard(token=token, now=lambda: world.now, **asked)
+    board = Board(world.database, guard, now=lambda: world.now)
+    async with TestClient(TestServer(server.application(lambda: {"ok": True}, guard, board=board, **more))) as client:
         yield client
 
 
@@ -293,15 +300,56 @@ async def test_without_a_token_only_a_loopback_name_is_answered(local, host, exp
             assert await status(client, path, headers={"Host": host}) == expected
 
 
-async def test_health_metrics_and_mounted_routes_have_no_part_in_the_boards_guard(local):
+@pytest.mark.parametrize(
+    "header", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP"]
+)
+async def test_without_a_token_nothing_but_health_is_answered_through_a_proxy(local, header):
+    async with opened(local) as client:
+        for path in (*PAGES, "/metrics"):
+            async with client.get(path, headers={"Host": "127.0.0.1:8391", header: "x"}) as response:
+                assert response.status == 403
+                assert "came through a proxy; to serve it so, set token in [web]" in await response.text()
+        assert await status(client, "/healthz", headers={header: "x"}) == 200
+
+
+async def test_where_a_public_address_points_here_the_board_wants_a_token(local):
+    async with opened(local, public=True) as client:
+        for path in (*PAGES, "/metrics"):
+            async with client.get(path, headers={"Host": "127.0.0.1:8391"}) as response:
+                assert response.status == 403
+                assert "to see the board too, set token in [web]" in await response.text()
+        assert await status(client, "/healthz") == 200
+    async with opened(local, TOKEN, public=True) as client:
+        assert await status(client, "/board/events", headers={"Authorization": f"Bearer {TOKEN}"}) == 200
+
+
+async def test_mounted_routes_have_no_part_in_the_guard(local):
     async def mounted(request: web.Request) -> web.Response:
         return web.Response(text="mounted")
 
-    async with opened(local, TOKEN, routes=[web.post("/slack/events", mounted)]) as client:
+    for token in (None, TOKEN):
+        async with opened(local, token, public=True, routes=[web.post("/slack/events", mounted)]) as client:
+            headers = {"Host": "slack.example", "X-Forwarded-For": "203.0.113.9"}
+            async with client.post("/slack/events", headers=headers) as response:
+                assert await response.text() == "mounted"
+
+
+async def test_without_a_token_health_and_metrics_are_for_a_loopback_name(local):
+    async with opened(local) as client:
         for path in ("/healthz", "/metrics"):
-            assert await status(client, path, headers={"Host": "evil.example"}) == 200
-        async with client.post("/slack/events", headers={"Host": "slack.example"}) as response:
-            assert await response.text() == "mounted"
+            assert await status(client, path, headers={"Host": "evil.example"}) == 403
+            assert await status(client, path, headers={"Host": "localhost:8391"}) == 200
+
+
+async def test_with_a_token_metrics_want_it_and_health_does_not(local):
+    async with opened(local, TOKEN) as client:
+        assert await status(client, "/healthz", headers={"Host": "board.example"}) == 200
+        assert await status(client, "/metrics") == 401
+        assert await status(client, "/metrics", headers={"Authorization": "Bearer wrong"}) == 401
+        assert await status(client, "/metrics", headers={"Authorization": f"Bearer {TOKEN}"}) == 200
+        async with client.post("/login", data={"token": TOKEN}) as response:
+            assert response.status == 200
+        assert await status(client, "/metrics") == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
@@ -361,7 +409,11 @@ async def test_behind_https_the_cookie_is_for_https_alone(local):
                 assert ("Secure" in response.headers["Set-Cookie"]) == secure
 
 
-async def test_guessing_is_stopped_after_five_tries_and_may_go_on_after_five_minutes(local):
+async def guess(client: TestClient, **headers: str) -> int:
+    return await status(client, "/board/events", headers={"Authorization": "Bearer wrong"} | headers)
+
+
+async def test_after_five_wrong_tokens_further_ones_are_not_heard_for_five_minutes(local):
     heard = []
 
     async def on_login(ok: bool, remote: str) -> None:
@@ -369,17 +421,74 @@ async def test_guessing_is_stopped_after_five_tries_and_may_go_on_after_five_min
 
     async with opened(local, TOKEN, on_login=on_login) as client:
         for _ in range(4):
-            assert await status(client, "/board/events", headers={"Authorization": "Bearer wrong"}) == 401
+            assert await guess(client) == 401
         async with client.post("/login", data={"token": "wröng\N{GRINNING FACE}"}) as response:
             assert response.status == 401
         for _ in range(3):
-            async with client.post("/login", data={"token": TOKEN}, allow_redirects=False) as response:
+            async with client.post("/login", data={"token": "wrong"}, allow_redirects=False) as response:
                 assert response.status == 429
                 assert response.headers["Retry-After"] == "300"
         assert heard == [False] * 5
         local.wait(minutes=5)
+        assert await guess(client) == 401
+
+
+async def test_the_right_token_always_opens_however_many_were_wrong(local):
+    async with opened(local, TOKEN) as client:
+        while await guess(client) == 401:
+            pass
+        assert await status(client, "/board/events", headers={"Authorization": f"Bearer {TOKEN}"}) == 200
         async with client.post("/login", data={"token": TOKEN}, allow_redirects=False) as response:
             assert response.status == 303
+
+
+async def test_behind_a_proxy_here_who_guesses_is_known_by_the_last_address_that_it_names(local):
+    heard = []
+
+    async def on_login(ok: bool, remote: str) -> None:
+        heard.append(remote)
+
+    async with opened(local, TOKEN, on_login=on_login) as client:
+        for forged in range(5):
+            assert await guess(client, **{"X-Forwarded-For": f"198.51.100.{forged}, 203.0.113.9"}) == 401
+        assert await guess(client, **{"X-Forwarded-For": "203.0.113.9"}) == 429
+        assert await guess(client, **{"X-Forwarded-For": "203.0.113.10"}) == 401
+        assert await guess(client, **{"X-Forwarded-For": "2001:db8::1%<b>"}) == 401
+        assert await guess(client, **{"X-Forwarded-For": "<script>"}) == 401
+    assert heard == ["203.0.113.9"] * 5 + ["203.0.113.10", "2001:db8::1", "127.0.0.1"]
+
+
+def test_a_token_that_could_be_guessed_is_refused(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(f'[web]\ntoken = "{"x" * 15} "\n')
+    with pytest.raises(errors.UsageError, match=r"web\.token: is shorter than 16 characters .* make one with"):
+        config.load(path)
+    path.write_text(f'[web]\ntoken = "{"x" * 16}"\n')
+    assert config.load(path).web.token is not None
+
+
+class Deaf:
+    """A classifier that takes no post for a report."""
+
+    version = "deaf"
+
+    def screen(self, texts: Sequence[str]) -> list[bool]:
+        return [False] * len(texts)
+
+    def screening(self, text: str) -> Screening:
+        raise NotImplementedError
+
+    def classify(self, texts: Sequence[str]) -> list[Classification]:
+        raise NotImplementedError
+
+
+async def test_the_address_is_printed_whatever_the_level_of_the_log(world, capsys):
+    """With nothing to read and nowhere to deliver, the service ends by itself."""
+    service = app.Service(world.database, Deaf(), Gazetteer.from_geonames({}, {}, {}))
+    await service.run([], {}, config.Web(port=0), [])
+    assert [
+        line for line in capsys.readouterr().err.splitlines() if re.fullmatch(r"board: http://127\.0\.0\.1:\d+", line)
+    ]
 
 
 async def test_another_site_cannot_send_the_login_form(local):

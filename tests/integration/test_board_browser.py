@@ -16,6 +16,7 @@ from bot.domain.access import Organisation
 from bot.store import directory
 from bot.web import server
 from bot.web.board import Board
+from bot.web.guard import Guard
 from tests import browsers, factories
 from tests.worlds import World, make_update
 
@@ -109,8 +110,9 @@ async def opened(
 ) -> AsyncIterator[Any]:
     """A page of the board, its clock ``at`` after the world's. ``expected``: a pattern that each problem the browser
     reports has to match, and one has to."""
-    board = Board(world.database, token=token, now=lambda: world.now)
-    async with TestServer(server.application(lambda: {"ok": True}, board=board)) as served:
+    guard = Guard(token=token, now=lambda: world.now)
+    board = Board(world.database, guard, now=lambda: world.now)
+    async with TestServer(server.application(lambda: {"ok": True}, guard, board=board)) as served:
         context = await browser.new_context(
             **{"base_url": str(served.make_url("/")), "viewport": {"width": 1440, "height": 900}, "locale": "en-GB"}
             | {"timezone_id": "UTC"}
@@ -179,6 +181,53 @@ async def test_an_open_event_is_kept_up_to_date(browser, local):
         update(local, headline="Explosion: 3 hurt", change="at least 3 reported injured")
         await expect(page.locator(".head h2")).to_have_text("Explosion: 3 hurt")
         await expect(page.locator(".timeline li").first).to_contain_text("At least 3 reported injured.")
+
+
+async def test_a_new_revision_leaves_the_reader_where_they_are(browser, local):
+    """What they have open stays open, what has the focus keeps it, and what they read does not move."""
+    local.wait(minutes=1)
+    update(local)
+    async with opened(browser, local, f"/#{EVENT}", viewport={"width": 1440, "height": 500}) as page:
+        thread, link = page.locator(".discord .replies summary"), page.get_by_role("link", name="Open the post")
+        await thread.click()
+        for read in (thread, link.nth(1)):
+            await read.focus()
+            await read.evaluate("found => found.scrollIntoView({block: 'center'})")
+            at = await read.evaluate("found => found.getBoundingClientRect().top")
+            revision = await page.locator(".timeline li").count() + 1
+            local.wait(minutes=1)
+            update(local, revision=revision, change="at least 3 reported injured")
+            await expect(page.locator(".timeline li")).to_have_count(revision)
+            await expect(read).to_be_focused()
+            await expect(page.locator(".discord .replies")).to_have_attribute("open", "")
+            await expect(page.locator(".slack .replies")).not_to_have_attribute("open", "")
+            assert abs(await read.evaluate("found => found.getBoundingClientRect().top") - at) < 2
+
+
+async def test_single_key_shortcuts_leave_fields_alone_and_can_be_turned_off_for_good(browser, local):
+    local.wait(minutes=1)
+    update(local)
+    async with opened(browser, local, f"/#{EVENT}") as page:
+        thread, first, search = page.locator(".slack summary"), rows_of(page).nth(0), page.get_by_role("searchbox")
+        for field in (thread, page.get_by_label("Category"), page.get_by_label("Shortcuts")):
+            await field.focus()
+            await page.keyboard.press("j")
+            await expect(field).to_be_focused()
+        await page.get_by_label("Shortcuts").uncheck()
+        for _ in ("at once", "after a reload"):
+            await first.focus()
+            for key in ("j", "k", "/"):
+                await page.keyboard.press(key)
+                await expect(first).to_be_focused()
+            await expect(search).not_to_have_attribute("aria-keyshortcuts", "/")
+            await expect(page.locator(".keys .single")).to_be_hidden()
+            await page.reload()
+            await expect(rows_of(page)).to_have_count(3)
+        await page.keyboard.press("Escape")
+        await page.get_by_label("Shortcuts").check()
+        await first.focus()
+        await page.keyboard.press("j")
+        await expect(rows_of(page).nth(1)).to_be_focused()
 
 
 async def test_search_level_and_category_narrow_the_list(browser, local):

@@ -224,6 +224,7 @@ def test_head_that_was_published_is_checked(service: Service, tmp_path: Path) ->
         (["approve"], 2, "PROPOSAL"),
         (["revocation", "show", "r0"], 2, "tocsin revocations"),
         (["report", "--since", "yesterday"], 2, "is not a time"),
+        (["report", "--since", "30d"], 2, "write a date"),
         (["audit", "clients", "--sector", "astrology"], 2, "--sector"),
         (["audit", "verify", "--head", "nonsense"], 2, "SEQ:HASH"),
         (["audit", "verify", "--head", "9" * 5000 + ":" + "0" * 64], 2, "SEQ:HASH"),

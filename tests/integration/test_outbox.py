@@ -373,7 +373,7 @@ def test_message_is_edited_whatever_the_subscription_says_now(world):
     world.run(admin.unsubscribe, admin.Actor(id="a", surface="cli", operator="A"), world.now, channels.parse(C1), None)
     world.record(update())
     world.record(alert(2))
-    assert [sending.act for sending in world.deliver_all()] == [Act.EDIT, Act.REPLY]
+    assert [sending.act for sending in world.deliver_all()] == [Act.EDIT]
 
 
 def test_message_of_the_view_before_is_edited_by_shared_evidence(world):
@@ -454,12 +454,40 @@ def test_deleted_posts_are_not_quoted(world):
     assert [quote.text for quote in sending.message.quotes] == ["text of bluesky|2"]
 
 
-def test_notice_needs_no_access(world):
+def test_notice_of_a_withdrawal_needs_no_access_and_any_other_does(world):
     world.channel(C1)
     org = world.write(directory.organisation, "Acme")
-    world.revoke(org="Acme")
-    world.write(deliveries.queue, org=org.org, channel=C1, act=Act.NOTICE, at=world.now, text="access is withdrawn")
+    said = {"org": org.org, "channel": C1, "act": Act.NOTICE}
+    world.write(deliveries.queue, **said, at=world.now, text="a test")
+    effect = world.revoke(org="Acme")
+    assert effect.withheld == 1
+    world.write(deliveries.queue, **said, at=world.now, text="another test")
+    world.write(deliveries.queue, **said, at=world.now, text="access is withdrawn", exempt=True)
     assert [sending.message.text for sending in world.deliver_all()] == ["access is withdrawn"]
+    assert sorted(world.states()) == ["sent", "withheld", "withheld"]
+
+
+def test_a_notice_that_is_a_day_late_is_not_sent(world):
+    world.channel(C1)
+    org = world.write(directory.organisation, "Acme")
+    world.write(deliveries.queue, org=org.org, channel=C1, act=Act.NOTICE, at=world.now, text="25 alerts wait")
+    world.wait(hours=25)
+    assert world.deliver_all() == []
+    assert world.states() == ["failed"]
+
+
+def test_a_channel_that_can_be_reached_again_gets_what_it_missed(world):
+    """Of some returns a platform says nothing; a test message that arrives shows it."""
+    world.channel(C1)
+    world.record(alert())
+    (sending,) = world.claim()
+    world.settle(sending, Rejected(reason="not allowed", remedy="give the role", scope=Scope.CHANNEL))
+    assert world.states() == ["held"]
+    assert [entry.action for entry in world.audit()][-1] == "lost"
+    world.act(admin.queue_test, channels.parse(C1))
+    told = world.deliver_all()
+    assert [each.act for each in told] == [Act.NOTICE, Act.POST]
+    assert [entry.action for entry in world.audit()][-1] == "restored"
 
 
 def test_only_organisations_with_this_view_are_told(world):

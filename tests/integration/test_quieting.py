@@ -471,3 +471,38 @@ def test_what_another_subscription_asks_for_still_comes(world):
     world.run(admin.unsubscribe, OPERATOR, world.now, HERE, first.subscription)
     world.wait(hours=6)
     assert [each.act for each in tended(world)] == [Act.DIGEST]
+
+
+def test_what_waits_to_be_told_is_not_told_after_a_retraction(world):
+    world.record(alert())
+    world.deliver_all()
+    settle_in(world, quiet=NIGHT)
+    at(world, "2031-05-14T23:00:00")
+    world.record(update(level=Level.URGENT))
+    assert [each.act for each in world.deliver_all()] == [Act.EDIT]
+    world.record(update(revision=3, kind=Kind.RETRACTION, change="the evidence was deleted"))
+    assert [each.act for each in world.deliver_all()] == [Act.EDIT, Act.REPLY]
+    at(world, "2031-05-15T07:01:00")
+    assert tended(world) == []
+    (waited,) = [row for row in world.rows(act="reply") if row["state"] == "superseded"]
+    assert waited["reason"] == "a retraction came first"
+
+
+def test_a_digest_says_that_an_event_got_louder_by_that_event_alone(world):
+    settle_in(world, digest=(time(17, 30),))
+    world.record(alert(1), alert(2, level=Level.URGENT))
+    world.wait(hours=6)
+    assert [each.act for each in tended(world)] == [Act.DIGEST]
+    world.record(update(1))
+    world.record(update(2, level=Level.URGENT))
+    told_now = tended(world)
+    assert [(each.act, each.message.escalated) for each in told_now] == [(Act.REPLY, False), (Act.REPLY, False)]
+
+
+def test_more_than_a_digest_has_room_for_comes_in_another_one(world):
+    settle_in(world, digest=(time(17, 30),))
+    world.record(*(alert(number) for number in range(60)))
+    world.wait(hours=6)
+    sent = tended(world)
+    assert [(each.act, len(each.message.items)) for each in sent] == [(Act.DIGEST, n) for n in (25, 25, 10)]
+    assert len({item.event for each in sent for item in each.message.items}) == 60

@@ -375,3 +375,12 @@ def test_threads_share_one_writer(world):
 
         list(pool.map(add, names))
     assert [org.name for org in world.write(directory.organisations)] == sorted(names)
+
+
+def test_only_its_owner_may_read_a_store(path):
+    path.touch(0o644)
+    with Database.open(path) as database:
+        database._in_transaction(lambda db: db.execute("INSERT INTO settings VALUES ('a', 'b')"))
+        modes = {each.name: each.stat().st_mode & 0o777 for each in path.parent.glob(f"{path.name}*")}
+    assert len(modes) == 3
+    assert set(modes.values()) == {0o600}

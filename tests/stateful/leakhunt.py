@@ -19,7 +19,8 @@ from pathlib import Path
 
 import structlog
 
-from tests.stateful.universe import POINTS, Universe
+from tests.stateful.processes import POINTS
+from tests.stateful.universe import Universe
 
 ACTS = {
     "post": 6, "claim": 6, "answer": 6, "flow": 4, "revoke": 4, "reinstate": 1, "approve": 1.5, "grant": 1,

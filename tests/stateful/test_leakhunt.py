@@ -1,7 +1,7 @@
 """The first schedules of the leak hunt; ``python -m tests.stateful.leakhunt`` runs ten thousand."""
 
 from tests.stateful import leakhunt
-from tests.stateful.universe import POINTS
+from tests.stateful.processes import POINTS
 
 SCHEDULES = 300
 

@@ -105,6 +105,11 @@ async def test_operator_may_subscribe_anywhere(desk, world, acme):
         ("subscribe --anywhere --level loud", "'loud' is not one of"),
         ("subscribe --anywhere --voices 0", "0 is not in the range"),
         ("subscribe --everywhere", "No such option"),
+        ("subscribe --anywhere --keyword ' '", "is no word of a headline"),
+        ("subscribe --anywhere --lang klingon", "is not a code of two or three letters"),
+        ("subscribe --anywhere --provider 'not a name'", "is not a name"),
+        ("subscribe --anywhere --voices 99999999999999999999", "is not in the range"),
+        ("budget " + "9" * 5000, "is not a budget"),
         ("subscribe anywhere", "unexpected extra argument"),
         ("unsubscribe", "does not have any subscription"),
         ("unsubscribe s1 s2", "unexpected extra argument"),
@@ -193,9 +198,18 @@ async def test_non_operator_learns_nothing_and_is_audited(desk, world, acme, tex
     assert told.endswith("refused, slack:T0123/U9 is not an operator; ask an operator of this service")
     assert "Acme" not in told
     entry = world.audit()[-1]
-    assert entry.action == f"{(text.split() or ['help'])[0]}-refused"
-    assert entry.target == text.partition(" ")[2]
+    known = text.split()[:1] in (["revoke"], ["reinstate"], ["orgs"], ["audit"])
+    assert entry.action == (f"{text.split()[0]}-refused" if known else "admin-refused")
+    assert entry.target == (text.partition(" ")[2] if known else "unknown command" if text else "")
     assert world.write(access.revocations) == []
+
+
+async def test_a_code_or_a_flood_of_words_from_a_stranger_does_not_get_into_the_audit(desk, world, acme):
+    for text in ("ABCDE-FGHJK-MNPQR-STVWX-YZ012", "Join ABCDE-FGHJK-MNPQR-STVWX-YZ012", "orgs " + "x" * 10_000):
+        await ask(desk, text, actor=BOB)
+    said = [f"{entry.action} {entry.target}" for entry in world.audit()]
+    assert not any("ABCDE" in each for each in said)
+    assert max(map(len, said)) < 300
 
 
 async def test_orgs_and_audit(desk, world, acme):

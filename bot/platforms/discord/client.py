@@ -124,6 +124,17 @@ class Client(discord.Client):
         await self._desk.lost(f"discord:{channel.guild.id}/{channel.id}", "the channel was deleted")
 
     @_tracked
+    async def on_guild_role_update(self, before: discord.Role, after: discord.Role) -> None:
+        if before.permissions != after.permissions:
+            await self._restored_channels(after.guild)
+
+    @_tracked
+    async def on_member_update(self, before: discord.Member, after: discord.Member) -> None:
+        """Only ever the bot itself: of others, Discord does not tell without an intent."""
+        if before.roles != after.roles:
+            await self._restored_channels(after.guild)
+
+    @_tracked
     async def on_guild_channel_update(self, before: discord.abc.GuildChannel, after: discord.abc.GuildChannel) -> None:
         """Somebody may have given the bot back what it lacked; if not, the next send says so again."""
         if before.overwrites != after.overwrites:
@@ -135,6 +146,13 @@ class Client(discord.Client):
     async def _restored(self, guild: discord.Guild) -> None:
         self._known.add(guild.id)
         await self._desk.restored(f"discord:{guild.id}")
+        await self._restored_channels(guild)
+
+    async def _restored_channels(self, guild: discord.Guild) -> None:
+        """Those where the bot may post now: it may have lacked that before."""
+        for channel in guild.channels if guild.me else ():
+            if channel.permissions_for(guild.me).send_messages:
+                await self._desk.restored(f"discord:{guild.id}/{channel.id}")
 
 
 class Discord:

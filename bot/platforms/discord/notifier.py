@@ -1,6 +1,6 @@
 """Carries out deliveries on Discord: one HTTP request each where that is possible, never one that repeats itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
@@ -12,6 +12,7 @@ import discord
 import discord.http
 import structlog
 
+from bot import metrics
 from bot.domain.delivery import Act, Found, Missing, Outcome, Rejected, Sending, Sent, Unavailable
 from bot.platforms.discord import errors, render
 
@@ -19,7 +20,8 @@ log = structlog.get_logger()
 
 # How far Discord's clock, which message ids are made from, may be behind ours.
 _CLOCK_SKEW = timedelta(minutes=2)
-_HISTORY = 100
+# A channel's history gives 100 messages a page, five pages a second; a search must end within a call's time.
+_HISTORY_MOST = 25 * 100
 # How many messages after the event's own are searched for replies to it when it is withdrawn.
 _ANSWERS_WITHIN = 300
 _NONCE_LIMIT = 25
@@ -61,6 +63,8 @@ class DiscordNotifier:
 
     def __init__(self, client: Callable[[], discord.Client | Rejected | Unavailable]) -> None:
         self._client = client
+        # Delivery → what a retraction that was cut has taken away. One with many replies would never come to its end.
+        self._withdrawn: dict[str, set[int]] = {}
 
     async def send(self, sending: Sending) -> Outcome:
         client = self._client()
@@ -77,7 +81,9 @@ class DiscordNotifier:
                     case Act.REPLY:
                         return await call.reply()
                     case Act.RETRACT:
-                        return await call.retract()
+                        outcome = await call.retract(self._withdrawn.setdefault(sending.delivery, set()))
+                        del self._withdrawn[sending.delivery]
+                        return outcome
                     case _:
                         assert_never(sending.act)
         except _NETWORK as error:
@@ -98,8 +104,11 @@ class DiscordNotifier:
                 match sending.act:
                     case Act.POST | Act.NOTICE | Act.DIGEST:
                         return await call.find_in(call.channel)
-                    case Act.EDIT | Act.RETRACT:
+                    case Act.EDIT:
                         return await call.find_at_target()
+                    case Act.RETRACT:
+                        # A message that is gone says nothing about its replies; to retract twice is to retract once.
+                        return Missing()
                     case Act.REPLY:
                         return await call.find_reply()
                     case _:
@@ -123,6 +132,7 @@ class _Call:
         self.channel = self._place(_snowflake(sending.channel.channel_id))
         self.target = _snowflake(sending.target_id or "")
         self.rendering = render.render(sending)
+        self.refusals: list[discord.HTTPException] = []
 
     def outcome(self, error: BaseException) -> Outcome:
         gone = self.client.is_ready() and self.client.get_guild(self.guild) is None
@@ -132,7 +142,7 @@ class _Call:
         return await self._post_in(self.channel.id)
 
     async def edit(self) -> Outcome:
-        await self._edit(self.target)
+        await self._edit(self.channel.id, self.target)
         return Sent(platform_id=str(self.target))
 
     async def reply(self) -> Outcome:
@@ -148,28 +158,39 @@ class _Call:
             return await self._post_in(self.target)
         return await self._post_in(self.channel.id, answering=True)
 
-    async def retract(self) -> Outcome:
-        """Delete or blank the message, its thread and what answers it in the channel: they tell the same."""
-        await self._withdraw(self.target)
-        await self._empty_thread()
-        await self._withdraw_answers()
-        return Sent(platform_id=str(self.target))
+    async def retract(self, withdrawn: set[int]) -> Outcome:
+        """Delete or blank what answers the message, its thread, and at last the message: they tell the same.
+
+        What is refused does not keep the rest, but is what is answered. ``withdrawn``: the replies that are gone, also
+        by an earlier call; added to.
+        """
+        for reply in map(_snowflake, self.sending.replies):
+            if reply not in withdrawn and await self._unrefused(self._withdraw_reply(reply)):
+                withdrawn.add(reply)
+        await self._unrefused(self._withdraw_answers())
+        await self._unrefused(self._empty_thread())
+        await self._unrefused(self._withdraw(self.channel, self.target))
+        return self.outcome(self.refusals[0]) if self.refusals else Sent(platform_id=str(self.target))
 
     async def find_in(self, place: discord.PartialMessageable) -> Found:
-        async for message in place.history(limit=_HISTORY, after=self._since(), oldest_first=False):
+        seen = 0
+        async for message in place.history(limit=_HISTORY_MOST, after=self._since(), oldest_first=False):
             if self._is_ours(message):
                 return Sent(platform_id=str(message.id), duplicate=True)
+            seen += 1
+        if seen == _HISTORY_MOST:
+            metrics.resent_unseen_total.labels(DiscordNotifier.platform).inc()
+            channel = str(self.sending.channel)
+            log.warning("history_too_long", delivery=self.sending.delivery, channel=channel, messages=seen)
         return Missing()
 
     async def find_at_target(self) -> Found:
-        """An edit or a blanking shows in its target; a retracted message that is gone is found, too."""
+        """An edit shows in its target."""
         try:
             message = await self.channel.get_partial_message(self.target).fetch()
         except discord.NotFound as error:
             if error.code != errors.Code.UNKNOWN_MESSAGE:
                 raise
-            if self.sending.act is Act.RETRACT:
-                return Sent(platform_id=str(self.target), duplicate=True)
             return Missing()
         return Sent(platform_id=str(message.id), duplicate=True) if self._is_ours(message) else Missing()
 
@@ -199,36 +220,74 @@ class _Call:
             message = await self.client.http.send_message(place, params=self._with_components(params))
         return Sent(platform_id=str(message["id"]))
 
-    async def _edit(self, message: int) -> None:
+    async def _edit(self, place: int, message: int) -> None:
         with discord.http.handle_message_parameters(**self._shown()) as params:
-            await self.client.http.edit_message(self.channel.id, message, params=self._with_components(params))
+            await self.client.http.edit_message(place, message, params=self._with_components(params))
 
-    async def _withdraw(self, message: int) -> None:
-        """Delete, or blank where that is forbidden; what is gone is no trouble."""
+    async def _unrefused(self, act: Awaitable[object]) -> bool:
+        """Do it; a refusal is kept for the end."""
         try:
-            await self.channel.get_partial_message(message).delete()
+            await act
         except discord.HTTPException as error:
-            if error.code in (errors.Code.UNKNOWN_MESSAGE, errors.Code.UNKNOWN_CHANNEL):
-                return
             if not _forbidden(error):
                 raise
-            await self._edit(message)
+            self.refusals.append(error)
+            return False
+        return True
+
+    async def _withdraw_reply(self, reply: int) -> None:
+        """It stands in the thread, or in the channel if it was to be seen: nobody noted which."""
+        refusal: discord.HTTPException | None = None
+        for place in (self._place(self.target), self.channel):
+            try:
+                if await self._withdraw(place, reply):
+                    return
+            except discord.HTTPException as error:
+                if not _forbidden(error):
+                    raise
+                refusal = error
+        if refusal is not None:
+            raise refusal
+
+    async def _withdraw(self, place: discord.PartialMessageable, message: int) -> bool:
+        """Delete, or blank where that is forbidden. False: it is not there, which is no trouble."""
+        try:
+            try:
+                await place.get_partial_message(message).delete()
+            except discord.HTTPException as error:
+                if not _forbidden(error):
+                    raise
+                await self._edit(place.id, message)
+        except discord.HTTPException as error:
+            if error.code in (errors.Code.UNKNOWN_MESSAGE, errors.Code.UNKNOWN_CHANNEL):
+                return False
+            raise
+        return True
 
     async def _withdraw_answers(self) -> None:
         """Escalations, and replies where there can be no thread, stand in the channel, some time after the message."""
-        me = self.client.user.id if self.client.user else None
         try:
             found = [
                 message.id
-                async for message in self.channel.history(limit=_ANSWERS_WITHIN, after=discord.Object(self.target))
-                if message.author.id == me and message.reference and message.reference.message_id == self.target
+                async for message in self._ours(self.channel, limit=_ANSWERS_WITHIN, after=discord.Object(self.target))
+                if message.reference and message.reference.message_id == self.target
             ]
         except discord.HTTPException as error:
             if error.code == errors.Code.UNKNOWN_CHANNEL:
                 return
             raise
         for message in found:
-            await self._withdraw(message)
+            await self._unrefused(self._withdraw(self.channel, message))
+
+    async def _ours(
+        self, place: discord.PartialMessageable, *, limit: int | None, after: discord.Object | None = None
+    ) -> AsyncIterator[discord.Message]:
+        """What the bot wrote and has not blanked yet. Discord's own note of where a thread begins bears its name."""
+        me = self.client.user.id if self.client.user else None
+        async for message in place.history(limit=limit, after=after):
+            written = message.type in (discord.MessageType.default, discord.MessageType.reply)
+            if written and message.author.id == me and not self._is_ours(message):
+                yield message
 
     def _shown(self) -> dict[str, Any]:
         embed = self.rendering.embed
@@ -257,7 +316,7 @@ class _Call:
         return True
 
     async def _empty_thread(self) -> None:
-        """Delete the thread; without that permission, our own messages in it. No thread is no trouble."""
+        """Delete the thread; without that permission, all of our own messages in it. No thread is no trouble."""
         try:
             await self.client.http.delete_channel(self.target)
         except discord.HTTPException as error:
@@ -265,13 +324,9 @@ class _Call:
                 return
             if not _forbidden(error):
                 raise
-            await self._delete_ours_in(self._place(self.target))
-
-    async def _delete_ours_in(self, thread: discord.PartialMessageable) -> None:
-        me = self.client.user.id if self.client.user else None
-        async for message in thread.history(limit=_HISTORY):
-            if message.author.id == me:
-                await thread.get_partial_message(message.id).delete()
+        thread = self._place(self.target)
+        async for message in self._ours(thread, limit=None):
+            await self._unrefused(self._withdraw(thread, message.id))
 
     def _place(self, channel: int) -> discord.PartialMessageable:
         return self.client.get_partial_messageable(channel, guild_id=self.guild)

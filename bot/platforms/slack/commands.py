@@ -13,7 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain.channel import Channel
 from bot.platforms import base
-from bot.platforms.slack import asking, connection, forms, interactions, running
+from bot.platforms.slack import asking, connection, errors, forms, interactions, running
 from bot.platforms.slack.asking import Asker
 from bot.platforms.slack.workspaces import Workspaces
 
@@ -31,7 +31,7 @@ _UNINSTALLED = (
     "the app was uninstalled from the workspace; install it again and put the new token into [slack] bot_token"
 )
 _REVOKED = "the bot token was revoked; install the app again and put the new token into [slack] bot_token"
-_REMOVED = "the bot was removed; invite it again with /invite @tocsin"
+_REMOVED = f"the bot was removed; {errors.INVITE}"
 _ARCHIVED = "the channel was archived; unarchive it to go on"
 _DELETED = "the channel was deleted; give it up with tocsin channel remove"
 
@@ -105,18 +105,19 @@ class Listeners:
         if argv is None:
             await self._asking.reply(asker, _OPEN_QUOTATION)
             return
-        invocation = base.Invocation(
-            command=str(body["command"]).removeprefix("/"),
-            argv=argv,
-            actor=asker.actor,
-            channel=asker.channel,
-            workspace_admin=await self._asking.is_admin(asker),
-        )
+        command = str(body["command"]).removeprefix("/")
         try:
+            invocation = base.Invocation(
+                command=command,
+                argv=argv,
+                actor=asker.actor,
+                channel=asker.channel,
+                workspace_admin=await self._asking.is_admin(asker),
+            )
             reply = await self._form_or_answer(invocation, asker, body["trigger_id"])
         except Exception:
             # Bolt would swallow it; the asker must not be left without an answer, nor the log without the fault.
-            log.exception("command_failed", command=invocation.command, actor=invocation.actor)
+            log.exception("command_failed", command=command, actor=asker.actor)
             reply = asking.FAULT
         if reply is not None:
             await self._asking.reply(asker, reply)

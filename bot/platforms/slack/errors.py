@@ -51,15 +51,15 @@ _WORKSPACE: dict[str, tuple[str, str]] = {
     "two_factor_setup_required": ("the workspace demands two-factor sign-in", "complete it for the app's owner"),
 }
 
-_INVITE = "invite it again with /invite @tocsin"
+INVITE = "invite the bot again (/invite @ and its name)"
 # code → (what happened to the channel, what to do); {channel} is its written form
 _CHANNEL: dict[str, tuple[str, str]] = {
     "channel_not_found": (
         "it was deleted, or it is private and the bot was removed",
-        f"{_INVITE}, or give it up with tocsin channel remove {{channel}}",
+        f"{INVITE}, or give it up with tocsin channel remove {{channel}}",
     ),
-    "not_in_channel": ("the bot was removed", _INVITE),
-    "user_not_in_channel": ("the bot was removed", _INVITE),
+    "not_in_channel": ("the bot was removed", INVITE),
+    "user_not_in_channel": ("the bot was removed", INVITE),
     "is_archived": ("it is archived", "unarchive it, or give it up with tocsin channel remove {channel}"),
     "is_inactive": ("it is frozen", "ask the workspace's administrators, or use another channel"),
     "restricted_action": ("posting there is restricted", "let the app post in the channel's posting permissions"),

@@ -111,7 +111,7 @@ class Installing:
             f"Tocsin is installed in {name}",
             "It sends nothing yet. Now an administrator of the workspace types "
             "<code>/tocsin join CODE</code> in Slack, with the code that the operator of this service gave you.",
-            "Then invite it to a channel with <code>/invite @tocsin</code> "
+            "Then invite the bot to a channel with <code>/invite @</code> and its name, "
             "and choose what to get with <code>/tocsin subscribe</code>.",
         )
 

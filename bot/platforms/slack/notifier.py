@@ -11,7 +11,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import metrics
-from bot.domain.delivery import Act, Found, Missing, Outcome, Sending, Sent, Unknown
+from bot.domain.delivery import Act, Found, Missing, Outcome, Rejected, Scope, Sending, Sent, Unknown
 from bot.platforms.slack import errors, render
 from bot.platforms.slack.workspaces import Workspaces
 
@@ -41,6 +41,8 @@ class SlackNotifier:
         self._client = client
         self._workspaces = workspaces
         self._timeout = timeout.total_seconds()
+        # Delivery → what a retraction that was cut has taken away. One with many replies would never come to its end.
+        self._taken: dict[str, set[str]] = {}
 
     async def send(self, sending: Sending) -> Outcome:
         token = await self._workspaces.token(sending.channel.workspace_id)
@@ -67,8 +69,11 @@ class SlackNotifier:
                 return await self._cut(self._search(sending, token, None), sending)
             case Act.REPLY:
                 return await self._cut(self._search(sending, token, _target(sending)), sending)
-            case Act.EDIT | Act.RETRACT:
+            case Act.EDIT:
                 return await self._cut(self._look(sending, token, _target(sending)), sending)
+            case Act.RETRACT:
+                # A message that is gone says nothing about its replies; to retract twice is to retract once.
+                return Missing()
             case _:
                 assert_never(sending.act)
 
@@ -120,19 +125,36 @@ class SlackNotifier:
         return Sent(platform_id=target)
 
     async def _retract(self, sending: Sending, token: str) -> Outcome:
-        """What stands in its thread goes first: replies outlive the message that they answer, and tell of the same."""
+        """What stands in its thread goes first: replies outlive the message that they answer, and tell of the same.
+
+        What Slack will neither delete nor blank does not keep the rest, but is what is answered.
+        """
         target = _target(sending)
+        in_thread: list[str] = []
+        unread: Found = Missing()
         try:
-            left = await self._clear_thread(sending, token, target)
+            in_thread = await self._ours_in_thread(sending, token, target)
         except errors.REMOTE as error:
             unread = _unreadable(error, sending, target)
-            left = None if isinstance(unread, Missing) else unread
-        if left is not None:
-            return left
-        return await self._take_away(sending, token, target)
+        refused: Rejected | None = None
+        taken = self._taken.setdefault(sending.delivery, set())
+        for ts in dict.fromkeys([*sending.replies, *in_thread]):
+            outcome = Sent(platform_id=ts) if ts in taken else await self._take_away(sending, token, ts)
+            if isinstance(outcome, Sent):
+                taken.add(ts)
+            elif isinstance(outcome, Rejected) and outcome.scope is Scope.MESSAGE:
+                refused = refused or outcome
+            else:
+                return outcome
+        if not isinstance(unread, Missing):
+            return unread
+        outcome = await self._take_away(sending, token, target)
+        if isinstance(outcome, Sent | Rejected):
+            del self._taken[sending.delivery]
+        return refused if refused and isinstance(outcome, Sent) else outcome
 
-    async def _clear_thread(self, sending: Sending, token: str, target: str) -> Outcome | None:
-        """What stands in the way; None where nothing of ours is left. Raises what reading the thread may raise."""
+    async def _ours_in_thread(self, sending: Sending, token: str, target: str) -> list[str]:
+        """Raises what reading the thread may raise."""
         cursor: str | None = None
         ours: list[str] = []
         for _ in range(_PAGES):
@@ -141,11 +163,7 @@ class SlackNotifier:
             cursor = (page.get("response_metadata") or {}).get("next_cursor")
             if not cursor:
                 break
-        for ts in ours:
-            outcome = await self._take_away(sending, token, ts)
-            if not isinstance(outcome, Sent):
-                return outcome
-        return None
+        return ours
 
     async def _take_away(self, sending: Sending, token: str, ts: str) -> Outcome:
         """Delete one message, or blank it where it can stay but not go."""
@@ -187,15 +205,13 @@ class SlackNotifier:
         return Missing()
 
     async def _look(self, sending: Sending, token: str, target: str) -> Found:
-        """At one message: is it as this edit or retraction leaves it?"""
+        """At one message: is it as this edit leaves it?"""
         try:
             page = await self._page(sending, token, None, oldest=target, latest=target, inclusive=True, limit=1)
         except errors.REMOTE as error:
             return _unreadable(error, sending, None)
         there = [message for message in page.get("messages") or [] if message.get("ts") == target]
         if any(_carries(message, sending.delivery) for message in there):
-            return Sent(platform_id=target, duplicate=True)
-        if not there and sending.act is Act.RETRACT:
             return Sent(platform_id=target, duplicate=True)
         return Missing()
 
@@ -217,8 +233,9 @@ class SlackNotifier:
 def _unreadable(error: Exception, sending: Sending, thread: str | None) -> Found:
     said = errors.code(error)
     if isinstance(error, SlackApiError) and said == "missing_scope":
-        # The platform leaves no choice: sending again may make a duplicate, not sending may lose an alert.
-        metrics.resent_unseen_total.labels(SlackNotifier.platform).inc()
+        if sending.act is not Act.RETRACT:
+            # The platform leaves no choice: sending again may make a duplicate, not sending may lose an alert.
+            metrics.resent_unseen_total.labels(SlackNotifier.platform).inc()
         log.warning(
             "history_unreadable",
             delivery=sending.delivery,

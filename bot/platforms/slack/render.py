@@ -282,7 +282,7 @@ def _buttons(alert: alerts.Alert, message: Message, root: str) -> Block:
     if live:
         choices = [blocks.option(f"{root}{MUTE_SEPARATOR}{value}", words) for value, words in MUTES.items()]
         found.append(blocks.select("Mute…", choices, action_id=action_id(Action.MUTE)))
-    found.append(_button(Action.IRRELEVANT, "Not relevant", "Say that this event is not relevant here", root))
+        found.append(_button(Action.IRRELEVANT, "Not relevant", "Say that this event is not relevant here", root))
     if message.evidence:
         found.append(_button(Action.SOURCES, "Show sources", "Show the source posts of this event to me alone", root))
     found.append(_button(Action.WHY, "Why did I get this?", "Explain to me why this channel got this", root))

@@ -2,6 +2,7 @@
 
 import { el } from "./dom.js";
 import * as detail from "./detail.js";
+import * as shortcuts from "./shortcuts.js";
 import * as words from "./words.js";
 
 const EVERY_MS = 2_000;
@@ -262,9 +263,9 @@ document.addEventListener("keydown", (press) => {
   } else if (press.key === "Escape") {
     if (open !== null) close();
     else if (typing) press.target.blur();
-  } else if (press.key === "/" && !typing) search.focus();
-  else if (press.key === "j" && !typing) move(1);
-  else if (press.key === "k" && !typing) move(-1);
+  } else if (press.key === "/" && shortcuts.meant(press)) search.focus();
+  else if (press.key === "j" && shortcuts.meant(press)) move(1);
+  else if (press.key === "k" && shortcuts.meant(press)) move(-1);
   else if (press.key === "ArrowDown" && (inList || press.target === search || press.target === document.body)) move(1);
   else if (press.key === "ArrowUp" && inList) move(-1);
   else if (press.key === "Home" && inList) move(-Infinity);
@@ -297,6 +298,7 @@ $("orgs").addEventListener("change", () => location.assign(`/?${new URLSearchPar
 document.addEventListener("visibilitychange", () => document.hidden || poll());
 addEventListener("hashchange", follow);
 
+shortcuts.obey($("shortcuts"), $("search"));
 detail.nothing($("detail"));
 await poll();
 if (location.hash !== "") await follow();

@@ -2,6 +2,7 @@
 
 import { el, link } from "./dom.js";
 import * as discord from "./discord.js";
+import * as keeping from "./keeping.js";
 import * as map from "./map.js";
 import * as slack from "./slack.js";
 import * as words from "./words.js";
@@ -31,8 +32,8 @@ export function gone(root, why, close) {
 export function show(root, found, close) {
   const { event, timeline, evidence, previews } = found;
   const same = shown === event.event;
-  const inside = same && root.contains(document.activeElement);
-  const opened = new Set(same ? [...root.querySelectorAll("[data-post].whole")].map((post) => post.dataset.post) : []);
+  const left = same ? keeping.note(root) : null;
+  const opened = new Set(same ? [...root.querySelectorAll(".posts > .whole")].map((post) => post.dataset.key) : []);
   if (same && root.querySelector(".posts.every") !== null) opened.add("every");
   const place = same && map.stands(root, event.place) ? root.querySelector(".map") : map.make(event.place, event.level);
   shown = event.event;
@@ -49,7 +50,7 @@ export function show(root, found, close) {
       part("As in Discord", discord.thread(previews.discord)),
     ),
   );
-  if (inside) root.querySelector("h2").focus({ preventScroll: true });
+  if (left !== null) keeping.restore(root, left);
 }
 
 function header(close) {
@@ -59,7 +60,7 @@ function header(close) {
 }
 
 function part(title, ...content) {
-  return el("section", { class: "part" }, el("h3", {}, title), ...content);
+  return el("section", { class: "part", "data-key": title }, el("h3", {}, title), ...content);
 }
 
 function head(event) {
@@ -127,7 +128,7 @@ function postOf(post, opened) {
   const key = `${post.provider} ${post.author} ${post.created_at}`;
   const author = post.author && !post.author.startsWith("did:") ? post.author : null;
   const long = post.text.length > LONG || post.text.split("\n").length > 8;
-  const card = el("li", { "data-post": key, class: long && !opened.has(key) ? "long" : "whole" },
+  const card = el("li", { "data-key": key, class: long && !opened.has(key) ? "long" : "whole" },
     el("div", { class: "by" }, el("span", { class: "provider" }, post.provider),
       author ? el("bdi", { class: "author" }, author) : null, words.clock(post.created_at),
       post.url ? link(post.url, "Open the post") : null),

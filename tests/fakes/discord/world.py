@@ -33,6 +33,11 @@ class Guild:
     name: str
     channels: list[str]
     available: bool = True
+    # What everybody may do there, as the gateway says it; requests do not ask.
+    permissions: int = 0
+    # The bot's own role: whether it has it, and what that may do.
+    role: bool = False
+    role_permissions: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
