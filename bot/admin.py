@@ -224,6 +224,8 @@ def grant(
 ) -> Grant:
     """Permit an organisation or a sector to receive from a provider. Without capabilities: alerts and evidence."""
     check_grant(org=org, sector=sector, provider=provider, until=until, reason=reason, capabilities=capabilities)
+    if until is not None and until <= at:
+        raise errors.UsageError("grant: --until lies in the past")
     made = Grant(
         grant=f"g{secrets.token_hex(4)}",
         org=directory.organisation(db, org).org if org is not None else None,

@@ -46,6 +46,8 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order, two_persons: fr
         return revoking.revoke(db, actor, at, order)
     revoking.check(db, order, at)
     effect = revoking.revoke(db, actor, at, replace(now, plan=None))
+    if not _is_person(actor):
+        return replace(effect, refused=_refuse_proposal(db, actor, at, str(effect.revocation)))
     made = []
     if order.retract and not now.retract:
         since = times.to_text(at - order.within) if order.within is not None else None
@@ -114,6 +116,15 @@ def reject(db: Tables, actor: Actor, at: datetime, proposal: str) -> None:
 def listed(db: Tables, at: datetime) -> list[dict[str, Any]]:
     """All of them, the newest first; ``state`` is what it is now."""
     return [row | {"state": _state(row, at), "args": json.loads(row["args"])} for row in proposals.listed(db)]
+
+
+def _refuse_proposal(db: Tables, actor: Actor, at: datetime, revocation: str) -> str:
+    """The fence holds all the same."""
+    why = f"{actor.id} is nobody's account; put it under [[operator]] ids"
+    audit.append(
+        db, at=at, actor=str(actor), surface=actor.surface, action="propose-refused", target=revocation, reason=why
+    )
+    return f"not proposed, since {why}: only the fence holds"
 
 
 def _approve(db: Tables, actor: Actor, at: datetime, proposal: str) -> str | _Refused:

@@ -358,6 +358,8 @@ def _told(effect: revoking.Effect) -> str:
     )
     if effect.proposals:
         head += f"; {_proposed(effect.proposals)}"
+    if effect.refused:
+        head += f"; {effect.refused}"
     lines = [
         head,
         f"touched: {names}" + ("" if effect.touched else "; check the names, `tocsin org list` shows them"),

@@ -45,7 +45,7 @@ def proof(db: Tables, revocation: str) -> dict[str, Any]:
             for row in retractions
         ],
         "retracted": sum(row["state"] == State.SENT.value and bool(row["platform_id"]) for row in retractions),
-        "not_retracted": _not_retracted(retractions),
+        "not_retracted": _not_retracted(retractions) + _not_edited(rows),
     }
 
 
@@ -77,6 +77,15 @@ def _not_retracted(retractions: list[dict[str, Any]]) -> list[dict[str, str]]:
         {"channel": row["channel"], "message": row["root"], "state": row["state"], "why": row["reason"] or "under way"}
         for row in retractions
         if row["state"] not in (State.SENT.value, State.SUPERSEDED.value)
+    ]
+
+
+def _not_edited(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Messages that were to show what may be seen now, and still show what they did."""
+    return [
+        {"channel": row["channel"], "message": row["root"], "state": row["state"], "why": row["reason"]}
+        for row in rows
+        if row["act"] == Act.EDIT.value and row["state"] in (State.REJECTED.value, State.FAILED.value)
     ]
 
 

@@ -21,9 +21,11 @@ Row = Mapping[str, Any]
 _LEAVE_NONE = (Capability.HISTORY, Capability.EXPORT)  # what these gave is no message
 
 
-def touched(db: Tables, revocation: Revocation, policy: Policy, at: datetime) -> list[Organisation]:
-    """Whoever the matcher covers; of a provider's withdrawal only those who may receive from it."""
-    covered = [org for org in directory.organisations(db) if _is_covered(db, revocation, org)]
+def touched(
+    db: Tables, orgs: Sequence[Organisation], revocation: Revocation, policy: Policy, at: datetime
+) -> list[Organisation]:
+    """Of these, whoever the matcher covers; of a provider's withdrawal only those who may receive from it."""
+    covered = [org for org in orgs if _is_covered(db, revocation, org)]
     if revocation.provider in (None, "*"):
         return covered
     capabilities = [revocation.capability] if revocation.capability else list(Capability)

@@ -66,7 +66,7 @@ class Order:
 class Effect:
     """What a revocation did, or would do. ``withheld``: what waited, of it ``held`` because a channel had asked for
     that; ``in_flight``: deliveries that may still arrive, within 10 s; ``delivered``: messages that stand.
-    ``proposals``: what another operator has to approve before it is done."""
+    ``proposals``: what another operator has to approve before it is done; ``refused``: why it was not even proposed."""
 
     revocation: str | None
     plan: str
@@ -82,6 +82,7 @@ class Effect:
     dropping: list[str]
     committed_at: str | None
     proposals: list[str] = field(default_factory=list)
+    refused: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in Effect.__slots__}
@@ -94,7 +95,8 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order) -> Effect:
     """
     revocation = _revocation(db, order, at)
     before = access.policy(db)
-    touched = reach.touched(db, revocation, before, at)
+    everybody = directory.organisations(db)
+    touched = reach.touched(db, everybody, revocation, before, at)
     plan = _checked_plan(db, order, touched, before)
     standing = reach.standing(db, revocation, touched)
     going = _going(db, order, revocation, touched, standing, at)
@@ -105,7 +107,7 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order) -> Effect:
         plan=plan,
         dry_run=order.dry_run,
         touched=[_brief(org) for org in touched],
-        untouched=[_brief(org) for org in directory.organisations(db) if org.org not in ids],
+        untouched=[_brief(org) for org in everybody if org.org not in ids],
         withheld=0,
         held=0,
         in_flight=[],
@@ -122,7 +124,10 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order) -> Effect:
         return replace(
             effect, withheld=queued + held, held=held, in_flight=in_flight, retracting=len(going), notices=notices
         )
-    access.add_revocation(db, revocation, author=str(actor), at=at, effect={}, requester=order.requester)
+    access.add_revocation(
+        db, revocation, author=str(actor), at=at, effect={}, requester=order.requester, notice=order.notice,
+        silent=order.silent,
+    )  # fmt: skip
     after = replace(
         before,
         version=access.bump_version(db),
@@ -133,7 +138,8 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order) -> Effect:
     effect = replace(
         effect, withheld=queued + held, held=held, in_flight=in_flight, retracting=_queue_retractions(db, going, at)
     )
-    effect = replace(effect, notices=_notify(db, order, revocation, touched, at))
+    told = _told_channels(db, order, revocation, touched, at)
+    effect = replace(effect, notices=_notify(db, told, order.notice, revocation, at))
     for workspace in effect.dropping:
         offboarding.add(db, workspace, revocation.revocation, at)
     _save(db, revocation.revocation, effect)
@@ -150,10 +156,36 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order) -> Effect:
     return effect
 
 
+def begin(db: Tables, at: datetime) -> None:
+    """Revocations that lay ahead and whose time has come: what waits is withheld, what is in flight listed, the
+    channels are told."""
+    for found in access.beginning(db, at):
+        matcher = next(each for each in access.revocations(db) if each.revocation == found["revocation"])
+        policy = access.policy(db)
+        touched = reach.touched(db, directory.organisations(db), matcher, policy.without(matcher), at)
+        queued, held, in_flight = deliveries.withhold_denied(db, touched, policy, at)
+        told = [] if found["silent"] is not None else _covered_channels(db, matcher, touched)
+        effect = found["effect"] | {
+            "touched": [_brief(org) for org in touched],
+            "withheld": queued + held,
+            "held": held,
+            "in_flight": in_flight,
+            "notices": _notify(db, told, found["notice"], matcher, at),
+            "committed_at": times.to_text(at),
+        }
+        access.note_begun(db, matcher.revocation, at, effect)
+        audit.append(
+            db, at=at, actor="tocsin", surface="service", action="revocation-begun", target=describe(matcher),
+            reason=matcher.reason, effect=effect,
+        )  # fmt: skip
+
+
 def check(db: Tables, order: Order, at: datetime) -> None:
     """Raise UsageError for what cannot be ordered, and TocsinError if the plan that it names no longer holds."""
     policy = access.policy(db)
-    _checked_plan(db, order, reach.touched(db, _revocation(db, order, at), policy, at), policy)
+    _checked_plan(
+        db, order, reach.touched(db, directory.organisations(db), _revocation(db, order, at), policy, at), policy
+    )
 
 
 def retract(db: Tables, actor: Actor, at: datetime, revocation: str, since: datetime | None) -> int:
@@ -308,10 +340,11 @@ def _queue_retractions(db: Tables, going: Sequence[Row], at: datetime) -> int:
     return len(going)
 
 
-def _notify(db: Tables, order: Order, revocation: Revocation, touched: Sequence[Organisation], at: datetime) -> int:
+def _notify(
+    db: Tables, told: Sequence[tuple[str, str]], notice: str | None, revocation: Revocation, at: datetime
+) -> int:
     """Tell the channels. Returns how many are told."""
-    text = order.notice or _usual_notice(revocation)
-    told = _told_channels(db, order, revocation, touched, at)
+    text = notice or _usual_notice(revocation)
     for org, channel in told:
         deliveries.queue(db, org=org, channel=channel, act=Act.NOTICE, at=at, text=text, exempt=True)
     return len(told)
@@ -323,6 +356,10 @@ def _told_channels(
     """Channels that the revocation covers and that had asked for something; none if it is silent or lies ahead."""
     if order.silent is not None or revocation.from_at > at:
         return []
+    return _covered_channels(db, revocation, touched)
+
+
+def _covered_channels(db: Tables, revocation: Revocation, touched: Sequence[Organisation]) -> list[tuple[str, str]]:
     subscribed = directory.subscribed_channels(db)
     names = {org.org for org in touched}
     return [

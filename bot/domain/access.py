@@ -228,6 +228,11 @@ class Policy:
         for org in orgs:
             yield org, replace(self, grants=(*own.get(org.org, ()), *shared)).of(org)
 
+    def without(self, revocation: Revocation) -> "Policy":
+        return replace(
+            self, revocations=tuple(each for each in self.revocations if each.revocation != revocation.revocation)
+        )
+
     def moment(self, at: datetime) -> datetime:
         """``at``, or the time of the latest revocation where that is later."""
         return at if self.changed_at is None else max(at, self.changed_at)

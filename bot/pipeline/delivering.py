@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bot import crashpoints, metrics
+from bot import crashpoints, metrics, revoking
 from bot.domain import delivery as acts
 from bot.domain.delivery import Found, Missing, Outcome, Rejected, Sending, Sent, Unknown
 from bot.pipeline import digesting, expiring, throttling
@@ -199,6 +199,7 @@ def _needs_tending(db: Tables, now: datetime) -> bool:
 
 
 def _tended(db: Tables, now: datetime) -> None:
+    revoking.begin(db, now)
     expiring.expire(db, now)
     expiring.let_go(db, now)
     digesting.release(db, now)

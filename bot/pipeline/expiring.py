@@ -16,7 +16,7 @@ _NOT_OURS = "its token is not in the store but in the configuration: take it out
 
 def due(db: Tables, at: datetime) -> bool:
     """Is there anything to do?"""
-    return bool(access.expired_unnoticed(db, at) or offboarding.ready(db))
+    return bool(access.expired_unnoticed(db, at) or access.beginning(db, at) or offboarding.ready(db))
 
 
 def expire(db: Tables, at: datetime) -> None:

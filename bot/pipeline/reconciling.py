@@ -25,12 +25,14 @@ class Overdue:
 
 
 def overdue(db: Tables, at: datetime) -> Overdue:
-    """Of every organisation that may see something. Whoever may see nothing any more keeps what stands, unless the
-    revocation says ``--retract``. Only reads: a long history is no matter of a transaction that others wait for."""
+    """Of every organisation that has access. Whoever has none any more keeps what stands, unless the revocation says
+    ``--retract``. Only reads: a long history is no matter of a transaction that others wait for."""
     roots, waiting = [], False
     for org, policy in access.policy(db).by_organisation(directory.organisations(db)):
         view = rules.permitted(policy, org, at)
-        if view.empty or all(ProviderSet.parse(key).within(view) for key in deliveries.views_told(db, org.org)):
+        if not _has_access(policy, org, at) or all(
+            ProviderSet.parse(key).within(view) for key in deliveries.views_told(db, org.org)
+        ):
             continue
         for root in [*deliveries.standing_posts(db, [org.org]), *deliveries.perhaps_standing(db, org.org)]:
             if _is_within(db, root, view):
@@ -55,7 +57,7 @@ def reconcile(db: Tables, roots: Iterable[str], at: datetime, changes: tuple[int
         org = directory.organisation(db, root["org"])
         policy = everything.of(org)
         view = rules.permitted(policy, org, at)
-        if view.empty or _is_within(db, root, view):
+        if not _has_access(policy, org, at) or _is_within(db, root, view):
             continue
         match root["act"], root["state"]:
             case Act.DIGEST, State.SENT:
@@ -65,6 +67,11 @@ def reconcile(db: Tables, roots: Iterable[str], at: datetime, changes: tuple[int
             case _, State.WITHHELD:
                 queued += _retract(db, root, at)
     return queued
+
+
+def _has_access(policy: Policy, org: Organisation, at: datetime) -> bool:
+    """Not withdrawn as a whole, suspended or ended; that no provider is left to it is another matter."""
+    return rules.decide(policy, rules.Request(org=org, at=at)).allowed
 
 
 def _is_within(db: Tables, root: dict[str, Any], view: ProviderSet) -> bool:

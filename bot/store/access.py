@@ -178,11 +178,21 @@ def revocation_rows(db: Database) -> list[dict[str, Any]]:
 
 
 def add_revocation(
-    db: Database, revocation: Revocation, *, author: str, at: datetime, effect: dict[str, Any], requester: str = ""
+    db: Database,
+    revocation: Revocation,
+    *,
+    author: str,
+    at: datetime,
+    effect: dict[str, Any],
+    requester: str = "",
+    notice: str | None = None,
+    silent: str | None = None,
 ) -> None:
+    """One that lies ahead has not begun; ``note_begun`` says when it has."""
     db.execute(
         "INSERT INTO revocations (revocation, org, workspace, channel, sector, provider, category, capability, reason, "
-        "author, from_at, until, created_at, effect, requester) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "author, from_at, until, created_at, effect, requester, notice, silent, begun_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             revocation.revocation,
             revocation.org,
@@ -199,7 +209,27 @@ def add_revocation(
             times.to_text(at),
             json.dumps(effect),
             requester,
+            notice,
+            silent,
+            times.to_text(at) if revocation.from_at <= at else None,
         ],
+    )
+
+
+def beginning(db: Database, at: datetime) -> list[dict[str, Any]]:
+    """Revocations whose time has come and that have not taken effect yet, as ``revocation_row`` gives them."""
+    found = rows(
+        db,
+        "SELECT * FROM revocations WHERE begun_at IS NULL AND lifted_at IS NULL AND from_at <= ? ORDER BY from_at, 1",
+        [times.to_text(at)],
+    )
+    return [each | {"effect": json.loads(each["effect"])} for each in found]
+
+
+def note_begun(db: Database, revocation: str, at: datetime, effect: dict[str, Any]) -> None:
+    db.execute(
+        "UPDATE revocations SET begun_at = ?, effect = ? WHERE revocation = ?",
+        [times.to_text(at), json.dumps(effect), revocation],
     )
 
 

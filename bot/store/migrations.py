@@ -203,6 +203,10 @@ def m004_terms(db: sqlite_utils.Database) -> None:
         ALTER TABLE organisations ADD COLUMN domain TEXT NOT NULL DEFAULT '';
         ALTER TABLE workspaces ADD COLUMN domain TEXT NOT NULL DEFAULT '';  -- its people's e-mail, as the platform says
         ALTER TABLE revocations ADD COLUMN requester TEXT NOT NULL DEFAULT '';  -- who asked for it
+        ALTER TABLE revocations ADD COLUMN begun_at TEXT;   -- when it took effect; NULL: not yet
+        ALTER TABLE revocations ADD COLUMN notice TEXT;     -- what the channels are told then; NULL: the usual words
+        ALTER TABLE revocations ADD COLUMN silent TEXT;     -- why they are told nothing
+        UPDATE revocations SET begun_at = created_at;
         ALTER TABLE grants ADD COLUMN expired_at TEXT;                          -- when its end was noticed
 
         CREATE TABLE terms (

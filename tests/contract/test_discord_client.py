@@ -84,6 +84,22 @@ async def test_removal_is_loss_and_outage_is_not(fake: fakes.FakeDiscord, desk: 
     assert desk.heard == ["restored discord:100", "lost discord:100/200", "lost discord:100"]
 
 
+@pytest.mark.parametrize("by_role_of_its_own", [True, False])
+async def test_channels_in_which_the_bot_may_post_again_are_restored(
+    fake: fakes.FakeDiscord, desk: fakes.FakeDesk, by_role_of_its_own: bool
+) -> None:
+    fake.guilds["100"].channels.append("201")
+    async with connect(fake, desk):
+        await fake.until(lambda: bool(fake.calls("get_commands")))
+        assert set(desk.heard) == {"restored discord:100"}
+        await (fake.give_role("100") if by_role_of_its_own else fake.permit("100", fakes.MAY_POST))
+        await desk.until("restored discord:100/201")
+        assert "restored discord:100/200" in desk.heard
+    desk.heard.clear()
+    async with connect(fake, desk):
+        await desk.until("restored discord:100/201")
+
+
 async def test_a_removal_while_disconnected_is_noticed_at_the_next_ready(
     fake: fakes.FakeDiscord, desk: fakes.FakeDesk
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bot import metrics
 from bot.domain.alert import Kind, Level
 from bot.domain.channel import Channel
 from bot.domain.delivery import (
@@ -62,10 +63,14 @@ def shown(fake: fakes.FakeDiscord) -> list[str]:
     return fakes.labels(fake.messages("200")[0])
 
 
-async def posted(discord: Discord) -> str:
-    outcome = await discord.notifier.send(make_sending())
+async def posted(discord: Discord, **fields: Any) -> str:
+    outcome = await discord.notifier.send(make_sending(**fields))
     assert isinstance(outcome, Sent)
     return outcome.platform_id
+
+
+def resent_unseen() -> float:
+    return float(metrics.resent_unseen_total.labels("discord")._value.get())
 
 
 async def test_a_post_carries_its_delivery_and_mentions_nobody(fake: fakes.FakeDiscord, discord: Discord) -> None:
@@ -181,6 +186,64 @@ async def test_a_retraction_takes_back_what_answers_the_message_in_the_channel(
     assert len(fake.messages("200")) == (1 if delete_allowed else 4)
 
 
+@pytest.mark.parametrize("delete_allowed", [True, False])
+async def test_a_retraction_finds_known_replies_however_busy_the_channel_is(
+    fake: fakes.FakeDiscord, discord: Discord, delete_allowed: bool
+) -> None:
+    first = await posted(discord)
+    fake.chat("200", 310)
+    escalation = await posted(discord, act=Act.REPLY, target_id=first, delivery="d2", message=make_escalation())
+    reply = await posted(discord, act=Act.REPLY, target_id=first, delivery="d3")
+    fake.delete_allowed = delete_allowed
+
+    retraction = make_sending(act=Act.RETRACT, target_id=first, delivery="d4", replies=(escalation, reply))
+    for _ in range(2):
+        assert await discord.notifier.send(retraction) == Sent(platform_id=first)
+
+    assert [m["id"] for m in fake.all_messages() if "Port Calder" in str(m) or "more voices" in str(m)] == []
+    assert len(fake.all_messages()) == 310 + (0 if delete_allowed else 3)
+
+
+async def test_a_known_reply_that_can_neither_go_nor_be_blanked_keeps_nothing_else_and_is_told(
+    fake: fakes.FakeDiscord, discord: Discord
+) -> None:
+    first = await posted(discord)
+    replies = [await posted(discord, act=Act.REPLY, target_id=first, delivery=delivery) for delivery in ("d2", "d3")]
+    retraction = make_sending(act=Act.RETRACT, target_id=first, delivery="d4", replies=tuple(replies))
+    fake.script("delete_message", fakes.refused(403, 50013))
+    fake.script("edit_message", fakes.refused(400, 50083))
+    fake.script("delete_channel", fakes.refused(403, 50013))
+    fake.script("list_messages", *[fakes.refused(403, 50001)] * 2)
+
+    outcome = await discord.notifier.send(retraction)
+
+    assert isinstance(outcome, Rejected)
+    assert [m["id"] for m in fake.all_messages()] == replies[:1]
+    assert await discord.notifier.send(retraction) == Sent(platform_id=first)
+    assert fake.all_messages() == []
+
+
+async def test_a_retraction_that_was_held_up_goes_on_where_it_was(fake: fakes.FakeDiscord, discord: Discord) -> None:
+    first = await posted(discord)
+    replies = [await posted(discord, act=Act.REPLY, target_id=first, delivery=f"d{n}") for n in range(2, 5)]
+    retraction = make_sending(act=Act.RETRACT, target_id=first, delivery="d9", replies=tuple(replies))
+    fake.script("edit_message", fakes.rate_limited(3))
+    fake.delete_allowed = False
+    assert isinstance(await discord.notifier.send(retraction), RateLimited)
+    fake.delete_allowed = True
+    assert await discord.notifier.send(retraction) == Sent(platform_id=first)
+    assert fake.all_messages() == []
+
+    again = await posted(discord, delivery="d10")
+    more = [await posted(discord, act=Act.REPLY, target_id=again, delivery=f"d{n}") for n in range(11, 14)]
+    retraction = make_sending(act=Act.RETRACT, target_id=again, delivery="d19", replies=tuple(more))
+    fake.script("list_messages", fakes.rate_limited(3))
+    assert isinstance(await discord.notifier.send(retraction), RateLimited)
+    before = len(fake.calls("delete_message"))
+    assert await discord.notifier.send(retraction) == Sent(platform_id=again)
+    assert len(fake.calls("delete_message")) == before + 1
+
+
 async def test_a_retraction_deletes_the_message_and_its_thread(fake: fakes.FakeDiscord, discord: Discord) -> None:
     first = await posted(discord)
     await discord.notifier.send(make_sending(act=Act.REPLY, target_id=first, delivery="d2"))
@@ -236,6 +299,20 @@ async def test_find_in_a_thread(fake: fakes.FakeDiscord, discord: Discord) -> No
     outcome = await discord.notifier.send(reply)
     assert isinstance(outcome, Sent)
     assert await discord.notifier.find(reply) == Sent(platform_id=outcome.platform_id, duplicate=True)
+
+
+async def test_find_pages_through_a_busy_channel_and_says_where_it_gave_up(
+    fake: fakes.FakeDiscord, discord: Discord
+) -> None:
+    before = resent_unseen()
+    sent = await posted(discord)
+    fake.chat("200", 250)
+    assert await discord.notifier.find(make_sending()) == Sent(platform_id=sent, duplicate=True)
+    assert await discord.notifier.find(make_sending(delivery="d2")) == Missing()
+    assert resent_unseen() == before
+    fake.chat("200", 2250)
+    assert await discord.notifier.find(make_sending()) == Missing()
+    assert resent_unseen() == before + 1
 
 
 OPERATION = {
@@ -333,6 +410,20 @@ async def test_a_thread_that_may_not_be_deleted_is_emptied(fake: fakes.FakeDisco
 
     assert outcome == Sent(platform_id=first)
     assert fake.all_messages() == []
+
+
+async def test_of_a_long_thread_that_may_not_be_deleted_all_that_is_ours_goes(
+    fake: fakes.FakeDiscord, discord: Discord
+) -> None:
+    first = await posted(discord)
+    for delivery in ("d2", "d3"):
+        await posted(discord, act=Act.REPLY, target_id=first, delivery=delivery)
+        fake.chat(first, 150)
+    fake.script("delete_channel", fakes.refused(403, 50013))
+
+    assert isinstance(await discord.notifier.send(make_sending(act=Act.RETRACT, target_id=first, delivery="d4")), Sent)
+
+    assert [m["content"] for m in fake.all_messages()] == ["what a day"] * 300
 
 
 def make_message(act: Act) -> Message:

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from aiohttp import web
 from yarl import URL
 
 from bot import checking, config
+from bot.domain import errors
 from bot.domain.channel import Channel
 from bot.domain.delivery import Rejected, Scope, Sent, Unavailable, Unknown
 from bot.platforms import base
@@ -92,6 +94,19 @@ class Desk:
     async def until(self, *what: str) -> None:
         async with asyncio.timeout(10), self.news:
             await self.news.wait_for(lambda: any(heard[: len(what)] == what for heard in self.heard))
+
+
+class Faltering(Database):
+    """A store that cannot be read any more after as many readings as a test allows."""
+
+    readings = 0
+    most = sys.maxsize
+
+    async def read(self, *args: Any) -> Any:  # type: ignore[override]
+        if self.readings == self.most:
+            raise errors.StoreError("the store is locked")
+        self.readings += 1
+        return await super().read(*args)
 
 
 @dataclass(kw_only=True)
@@ -228,6 +243,7 @@ async def test_a_workspace_installs_types_a_command_and_gets_messages_with_its_o
 ) -> None:
     page = await service.install(kestrel)
     assert "Tocsin is installed in Kestrel News" in page
+    assert "/invite @</code> and its name" in page
     assert "/tocsin join CODE" in page, "installing binds the workspace to no organisation"
     assert service.desk.heard == [("restored", KESTREL)]
     (stored,) = await service.stored()
@@ -245,6 +261,21 @@ async def test_a_workspace_installs_types_a_command_and_gets_messages_with_its_o
     assert "Port Calder" in message["text"]
     assert fake.calls("chat.postMessage")[0].token == kestrel.bot_token
     assert service.audited == []
+
+
+async def test_a_command_is_answered_even_if_the_store_fails_under_it(
+    fake: FakeSlackApp, clock: Clock, kestrel: FakeWorkspace, tmp_path: Path
+) -> None:
+    with Faltering.open(tmp_path / "tocsin.db") as database:
+        async with running(fake, clock, database) as service:
+            await service.install(kestrel)
+            before = database.readings
+            assert await kestrel.slash("/tocsin", "help", user="U1", channel="C1") == "help"
+            # The last reading comes after the acknowledgement.
+            database.most = 2 * database.readings - before - 1
+            reply = await kestrel.slash("/tocsin", "help", user="U1", channel="C1")
+            assert "fault inside Tocsin" in reply
+            database.most = sys.maxsize
 
 
 async def test_each_workspace_is_spoken_to_with_its_own_token(

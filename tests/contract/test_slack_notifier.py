@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from slack_sdk.models.blocks import Block
 
+from bot import metrics
 from bot.domain import alert as alerts
 from bot.domain.delivery import (
     Act,
@@ -156,6 +157,55 @@ async def test_retract_takes_the_replies_along(fake: FakeSlack, slack: notifier.
     assert fake.unfired() == []
 
 
+async def make_thread(slack: notifier.SlackNotifier) -> Sending:
+    """A message with three replies; the retraction that knows of them."""
+    target = await make_target(slack)
+    replies = []
+    for number in range(3):
+        sent = await slack.send(make_sending(delivery=f"d-reply-{number}", act=Act.REPLY, target_id=target))
+        assert isinstance(sent, Sent)
+        replies.append(sent.platform_id)
+    return make_sending(Act.RETRACT, target_id=target, replies=tuple(replies))
+
+
+async def test_retract_takes_known_replies_along_where_the_history_cannot_be_read(
+    fake: FakeSlack, slack: notifier.SlackNotifier
+) -> None:
+    sending = await make_thread(slack)
+    fake.scopes.discard("channels:history")
+    before = metrics.resent_unseen_total.labels("slack")._value.get()
+    assert isinstance(await slack.send(sending), Sent)
+    assert fake.messages(CHANNEL) == []
+    assert metrics.resent_unseen_total.labels("slack")._value.get() == before
+
+
+async def test_a_reply_that_can_neither_go_nor_be_blanked_keeps_nothing_else_and_is_told(
+    fake: FakeSlack, slack: notifier.SlackNotifier
+) -> None:
+    sending = await make_thread(slack)
+    fake.script("chat.delete", Fault.error("cant_delete_message"))
+    fake.script("chat.update", Fault.error("cant_update_message"))
+    outcome = await slack.send(sending)
+    assert isinstance(outcome, Rejected)
+    assert "cant_update_message" in outcome.reason
+    assert [message["ts"] for message in fake.messages(CHANNEL)] == [sending.replies[0]]
+
+
+async def test_a_retraction_that_was_held_up_goes_on_where_it_was(
+    fake: FakeSlack, slack: notifier.SlackNotifier
+) -> None:
+    sending = await make_thread(slack)
+    fake.scopes.discard("channels:history")
+    assert isinstance(await slack.send(sending), Sent)
+    sending = await make_thread(slack)
+    fake.script("conversations.replies", Fault.rate_limited(3))
+    assert isinstance(await slack.send(sending), RateLimited)
+    before = len(fake.calls("chat.delete"))
+    assert isinstance(await slack.send(sending), Sent)
+    assert fake.messages(CHANNEL) == []
+    assert len(fake.calls("chat.delete")) == before + 1
+
+
 async def test_retract_blanks_what_cannot_be_deleted(fake: FakeSlack, slack: notifier.SlackNotifier) -> None:
     target = await make_target(slack)
     fake.script("chat.delete", Fault.error("cant_delete_message"))
@@ -235,7 +285,7 @@ async def test_a_fault_gives_its_outcome_takes_effect_at_most_once_and_find_know
         ("account_inactive", Scope.WORKSPACE, "install the app again"),
         ("invalid_auth", Scope.WORKSPACE, "[slack] bot_token"),
         ("channel_not_found", Scope.CHANNEL, "tocsin channel remove slack:T0123/C0456"),
-        ("not_in_channel", Scope.CHANNEL, "channel C0456: the bot was removed (not_in_channel); invite it again with"),
+        ("not_in_channel", Scope.CHANNEL, "channel C0456: the bot was removed (not_in_channel); invite the bot again"),
         ("is_archived", Scope.CHANNEL, "unarchive it"),
         ("msg_blocks_too_long", Scope.MESSAGE, "too long"),
         ("never heard <of> this", Scope.MESSAGE, "never?heard??of??this"),

@@ -280,7 +280,7 @@ ALL_BUTTONS = ["tocsin.acknowledge", "tocsin.mute", "tocsin.irrelevant", "tocsin
         ("edit-correction-flash-usual", ALL_BUTTONS),
         ("edit-acknowledged", ALL_BUTTONS[1:]),
         ("post-flash-without-evidence", [*ALL_BUTTONS[:3], ALL_BUTTONS[4]]),
-        ("edit-retraction-flash-usual", ALL_BUTTONS[2:]),
+        ("edit-retraction-flash-usual", ALL_BUTTONS[3:]),
         ("reply-escalated-flash-usual", []),
         ("digest-usual", []),
         ("notice-usual", []),

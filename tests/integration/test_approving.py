@@ -264,10 +264,12 @@ def test_proposer_by_any_account_and_strangers_are_refused_and_audited(world, ac
     assert approve(world, proposal) == "being retracted: 1"
 
 
-def test_account_of_nobody_cannot_propose(world):
-    with pytest.raises(errors.RefusedError, match="nobody's account"):
-        revoke(world, NOBODY, retract=True)
-    assert listed(world) == {}
+def test_account_of_nobody_cannot_propose_and_its_fence_holds_all_the_same(world):
+    effect = revoke(world, NOBODY, retract=True)
+    assert "nobody's account" in str(effect.refused)
+    assert (effect.proposals, listed(world)) == ([], {})
+    assert [each.revocation for each in world.write(access.revocations)] == [effect.revocation]
+    assert world.audit()[-1].action == "propose-refused"
 
 
 def test_it_can_be_approved_once(world):

@@ -196,7 +196,7 @@ async def test_a_new_revision_leaves_the_reader_where_they_are(browser, local):
             at = await read.evaluate("found => found.getBoundingClientRect().top")
             revision = await page.locator(".timeline li").count() + 1
             local.wait(minutes=1)
-            update(local, revision=revision, change="at least 3 reported injured")
+            update(local, revision=revision, headline="Explosion reported in Port Calder " * 2 * revision)
             await expect(page.locator(".timeline li")).to_have_count(revision)
             await expect(read).to_be_focused()
             await expect(page.locator(".discord .replies")).to_have_attribute("open", "")

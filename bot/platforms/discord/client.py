@@ -150,9 +150,10 @@ class Client(discord.Client):
 
     async def _restored_channels(self, guild: discord.Guild) -> None:
         """Those where the bot may post now: it may have lacked that before."""
-        for channel in guild.channels if guild.me else ():
-            if channel.permissions_for(guild.me).send_messages:
-                await self._desk.restored(f"discord:{guild.id}/{channel.id}")
+        # discord.py's list of channels changes under whoever waits.
+        channels = [each.id for each in guild.channels if guild.me and each.permissions_for(guild.me).send_messages]
+        for channel in channels:
+            await self._desk.restored(f"discord:{guild.id}/{channel}")
 
 
 class Discord:

@@ -82,7 +82,7 @@ class DiscordNotifier:
                         return await call.reply()
                     case Act.RETRACT:
                         outcome = await call.retract(self._withdrawn.setdefault(sending.delivery, set()))
-                        del self._withdrawn[sending.delivery]
+                        self._withdrawn.pop(sending.delivery, None)
                         return outcome
                     case _:
                         assert_never(sending.act)
@@ -104,11 +104,8 @@ class DiscordNotifier:
                 match sending.act:
                     case Act.POST | Act.NOTICE | Act.DIGEST:
                         return await call.find_in(call.channel)
-                    case Act.EDIT:
+                    case Act.EDIT | Act.RETRACT:
                         return await call.find_at_target()
-                    case Act.RETRACT:
-                        # A message that is gone says nothing about its replies; to retract twice is to retract once.
-                        return Missing()
                     case Act.REPLY:
                         return await call.find_reply()
                     case _:
@@ -185,12 +182,14 @@ class _Call:
         return Missing()
 
     async def find_at_target(self) -> Found:
-        """An edit shows in its target."""
+        """An edit or a blanking shows in its target; a retracted message that is gone is found, too."""
         try:
             message = await self.channel.get_partial_message(self.target).fetch()
         except discord.NotFound as error:
             if error.code != errors.Code.UNKNOWN_MESSAGE:
                 raise
+            if self.sending.act is Act.RETRACT:
+                return Sent(platform_id=str(self.target), duplicate=True)
             return Missing()
         return Sent(platform_id=str(message.id), duplicate=True) if self._is_ours(message) else Missing()
 
@@ -324,9 +323,9 @@ class _Call:
                 return
             if not _forbidden(error):
                 raise
-        thread = self._place(self.target)
-        async for message in self._ours(thread, limit=None):
-            await self._unrefused(self._withdraw(thread, message.id))
+            thread = self._place(self.target)
+            async for message in self._ours(thread, limit=None):
+                await self._unrefused(self._withdraw(thread, message.id))
 
     def _place(self, channel: int) -> discord.PartialMessageable:
         return self.client.get_partial_messageable(channel, guild_id=self.guild)

@@ -69,11 +69,8 @@ class SlackNotifier:
                 return await self._cut(self._search(sending, token, None), sending)
             case Act.REPLY:
                 return await self._cut(self._search(sending, token, _target(sending)), sending)
-            case Act.EDIT:
+            case Act.EDIT | Act.RETRACT:
                 return await self._cut(self._look(sending, token, _target(sending)), sending)
-            case Act.RETRACT:
-                # A message that is gone says nothing about its replies; to retract twice is to retract once.
-                return Missing()
             case _:
                 assert_never(sending.act)
 
@@ -150,7 +147,7 @@ class SlackNotifier:
             return unread
         outcome = await self._take_away(sending, token, target)
         if isinstance(outcome, Sent | Rejected):
-            del self._taken[sending.delivery]
+            self._taken.pop(sending.delivery, None)
         return refused if refused and isinstance(outcome, Sent) else outcome
 
     async def _ours_in_thread(self, sending: Sending, token: str, target: str) -> list[str]:
@@ -205,13 +202,15 @@ class SlackNotifier:
         return Missing()
 
     async def _look(self, sending: Sending, token: str, target: str) -> Found:
-        """At one message: is it as this edit leaves it?"""
+        """At one message: is it as this edit or retraction leaves it?"""
         try:
             page = await self._page(sending, token, None, oldest=target, latest=target, inclusive=True, limit=1)
         except errors.REMOTE as error:
             return _unreadable(error, sending, None)
         there = [message for message in page.get("messages") or [] if message.get("ts") == target]
         if any(_carries(message, sending.delivery) for message in there):
+            return Sent(platform_id=target, duplicate=True)
+        if not there and sending.act is Act.RETRACT:
             return Sent(platform_id=target, duplicate=True)
         return Missing()
 

@@ -7,6 +7,7 @@ Use: ``async with FakeDiscord() as fake:`` and give ``fake.api_url``, ``fake.gat
 from tests.fakes.discord.asking import ADMINISTRATOR, MANAGE_GUILD, NOTHING, labels
 from tests.fakes.discord.desk import FakeDesk
 from tests.fakes.discord.faults import Fault, broken, expired, hang, rate_limited, refused, reset
+from tests.fakes.discord.gateway import MAY_POST
 from tests.fakes.discord.server import ROUTES, FakeDiscord
 from tests.fakes.discord.shapes import APPLICATION
 from tests.fakes.discord.world import Request
@@ -15,6 +16,7 @@ __all__ = [
     "ADMINISTRATOR",
     "APPLICATION",
     "MANAGE_GUILD",
+    "MAY_POST",
     "NOTHING",
     "ROUTES",
     "FakeDesk",

@@ -8,6 +8,10 @@ from aiohttp import WSMsgType, web
 from tests.fakes.discord import shapes
 from tests.fakes.discord.world import Guild, Session, World
 
+# View Channel and Send Messages
+MAY_POST = 1 << 10 | 1 << 11
+ROLE = "1003"
+
 
 class Gateway(World):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -35,6 +39,17 @@ class Gateway(World):
     async def outage_over(self, guild: str) -> None:
         self.guilds[guild].available = True
         await self.dispatch("GUILD_CREATE", self._guild(self.guilds[guild]))
+
+    async def permit(self, guild: str, permissions: int) -> None:
+        """From now on, this is what everybody may do in ``guild``."""
+        self.guilds[guild].permissions = permissions
+        everybody = shapes.role(guild, "@everyone", permissions)
+        await self.dispatch("GUILD_ROLE_UPDATE", {"guild_id": guild, "role": everybody})
+
+    async def give_role(self, guild: str) -> None:
+        """The bot gets the role that may post."""
+        self.guilds[guild].has_role = True
+        await self.dispatch("GUILD_MEMBER_UPDATE", {"guild_id": guild} | self._me(self.guilds[guild]))
 
     async def delete_channel(self, channel: str) -> None:
         guild = next(g for g in self.guilds.values() if channel in g.channels)
@@ -130,15 +145,28 @@ class Gateway(World):
             "name": guild.name,
             "owner_id": shapes.OWNER,
             "channels": [self._channel(channel, guild) for channel in guild.channels],
-            "roles": [{"id": guild.id, "name": "@everyone", "permissions": "0", "position": 0, "color": 0,
-                       "hoist": False, "managed": False, "mentionable": False, "flags": 0}],
-            "members": [],
+            "roles": [
+                shapes.role(guild.id, "@everyone", guild.permissions),
+                shapes.role(ROLE, "may post", MAY_POST),
+            ],
+            "members": [self._me(guild)],
             "threads": [],
             "emojis": [],
             "features": [],
             "member_count": 2,
             "joined_at": "2031-01-01T00:00:00+00:00",
-        } | ({} if joined else {"unavailable": False})  # fmt: skip
+        } | ({} if joined else {"unavailable": False})
+
+    @staticmethod
+    def _me(guild: Guild) -> dict[str, Any]:
+        return {
+            "user": shapes.user(shapes.BOT, "tocsin", bot=True),
+            "roles": [ROLE] if guild.has_role else [],
+            "joined_at": "2031-01-01T00:00:00+00:00",
+            "deaf": False,
+            "mute": False,
+            "flags": 0,
+        }
 
 
 def alive(session: Session) -> bool:

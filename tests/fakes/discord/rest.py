@@ -121,6 +121,8 @@ class Rest(World):
         return 200, remembered(self._find(info["channel"], info["message"]))
 
     def _op_delete_message(self, info: Any, _query: Any, _body: Any) -> tuple[int, Any]:
+        if info["message"] in [each["id"] for each in self._beginning(info["channel"])]:
+            raise limits.Refuse(403, 50021, "Cannot execute action on a system message")
         message = self._find(info["channel"], info["message"])
         if not self.delete_allowed:
             raise limits.Refuse(403, 50013, "Missing Permissions")
@@ -129,7 +131,7 @@ class Rest(World):
 
     def _op_list_messages(self, info: Any, query: Any, _body: Any) -> tuple[int, Any]:
         self._guild_of(info["channel"])
-        messages = self.messages(info["channel"])
+        messages = self._beginning(info["channel"]) + self.messages(info["channel"])
         limit = int(query.get("limit", 50))
         if "after" in query:
             after = [m for m in messages if int(m["id"]) > int(query["after"])][:limit]
@@ -159,6 +161,14 @@ class Rest(World):
         parent = self._threads.pop(thread)
         self._messages.pop(thread, None)
         return 200, shapes.thread(thread, parent, guild.id, "gone", self._clock())
+
+    def _beginning(self, channel: str) -> list[dict[str, Any]]:
+        """The first message of a thread, which the real one puts there: it refers to the message that the thread is
+        about, and can neither be changed nor deleted."""
+        if channel not in self._threads:
+            return []
+        about = {"type": 0, "channel_id": self._threads[channel], "message_id": channel}
+        return [self._message(channel, {}) | {"id": channel, "type": 21, "message_reference": about}]
 
     def _find(self, channel: str, message: str) -> dict[str, Any]:
         self._guild_of(channel)

@@ -20,6 +20,21 @@ def user(user: str, name: str, *, bot: bool = False) -> dict[str, Any]:
     }
 
 
+def role(role: str, name: str, permissions: int) -> dict[str, Any]:
+    return {
+        "id": role,
+        "name": name,
+        "permissions": str(permissions),
+        "position": 0,
+        "color": 0,
+        "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
+        "hoist": False,
+        "managed": False,
+        "mentionable": False,
+        "flags": 0,
+    }
+
+
 def thread(thread: str, parent: str, guild: str, name: str, now: datetime) -> dict[str, Any]:
     return {
         "id": thread,

@@ -33,11 +33,9 @@ class Guild:
     name: str
     channels: list[str]
     available: bool = True
-    # What everybody may do there, as the gateway says it; requests do not ask.
+    # What everybody may do there, and whether the bot has a role that may post. Only the gateway tells; REST is lax.
     permissions: int = 0
-    # The bot's own role: whether it has it, and what that may do.
-    role: bool = False
-    role_permissions: int = 0
+    has_role: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,6 +73,11 @@ class World:
     def messages(self, channel: str) -> list[dict[str, Any]]:
         """What stands in a channel or thread now, oldest first."""
         return list(self._messages.get(channel, ()))
+
+    def chat(self, channel: str, count: int) -> None:
+        """Somebody else writes that many messages there."""
+        talk = {"content": "what a day", "author": shapes.user("1004", "someone")}
+        self._messages.setdefault(channel, []).extend(self._message(channel, {}) | talk for _ in range(count))
 
     async def until(self, true: Callable[[], bool], timeout_s: float = 10.0) -> None:
         """Wait for something to become true by a request or a gateway event."""
