@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from bot.domain import access as rules
+from bot.domain import channel as channels
 from bot.domain.errors import UsageError
 from classifiers.api import CATEGORIES
 
@@ -177,6 +178,7 @@ class MastodonSource(_Part):
     url: HttpUrl
     token: Secret
     local: bool = False
+    undiscoverable: bool = False
 
 
 class XSource(_Part):
@@ -241,7 +243,8 @@ class WikimediaSource(_Part):
     name: str = "wikimedia"
     provider: Provider = "wikimedia"
     url: HttpUrl = "https://stream.wikimedia.org/v2/stream/recentchange"
-    wikis: list[str] = ["enwiki"]
+    wikis: Annotated[list[str], Field(min_length=1)] = ["enwiki"]
+    contact: str | None = None
 
 
 class PushSource(_Part):
@@ -288,6 +291,24 @@ class Access(_Part):
     two_persons: list[TwoPersonAct] = ["retract", "drop-credentials", "reinstate-sector", "grant-sector"]
 
 
+class Retention(_Part):
+    days: Annotated[int, Field(ge=2, le=3650)] = 30
+
+
+class Alarm(_Part):
+    channel: str | None = None
+
+    @field_validator("channel")
+    @classmethod
+    def _written(cls, channel: str | None) -> str | None:
+        if channel is not None:
+            try:
+                channels.parse(channel)
+            except UsageError as error:
+                raise ValueError(str(error)) from None
+        return channel
+
+
 class Operator(_Part):
     name: str
     ids: list[str]
@@ -320,6 +341,8 @@ class Config(BaseSettings):
     web: Web = Web()
     logs: Logs = Logs()
     access: Access = Access()
+    retention: Retention = Retention()
+    alarm: Alarm = Alarm()
     source: list[Source] = [JetstreamSource(type="jetstream")]
     operator: list[Operator] = []
 
