@@ -22,6 +22,8 @@ from bot.domain.subscription import Subscription
 from bot.store import access, audit, deliveries, directory, events
 from bot.store.database import Database, Tables
 
+STANDING = "the provider's standing terms"
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -304,6 +306,25 @@ def set_terms(
         },
     )  # fmt: skip
     return made
+
+
+def adopt_terms(db: Tables, at: datetime, standing: Sequence[Terms]) -> list[str]:
+    """Store what providers' own terms bar, of those of whom none are stored: what an operator has set stands. Returns
+    these providers. Unlike ``set_terms`` it is not undone by a provider set too many: a bar never waits."""
+    known = {made.provider for made in access.terms(db)}
+    adopted = [made for made in standing if made.provider not in known]
+    for made in adopted:
+        access.set_terms(db, made, reason=STANDING, author="tocsin", at=at)
+        access.bump_version(db)
+        queued, held, in_flight = deliveries.withhold_denied(db, directory.organisations(db), access.policy(db), at)
+        audit.append(
+            db, at=at, actor="tocsin", surface="service", action="terms", target=made.provider, reason=STANDING,
+            effect={
+                "barred_sectors": sorted(made.barred_sectors), "barred_cells": sorted(made.barred_cells), "quota": None,
+                "withheld": queued + held, "in_flight": in_flight,
+            },
+        )  # fmt: skip
+    return [made.provider for made in adopted]
 
 
 def check_views(db: Tables, at: datetime, action: str) -> None:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -27,18 +27,25 @@ from bot.domain import access as rules
 from bot.domain import alert as alerts
 from bot.domain import channel as channels
 from bot.domain import errors
-from bot.domain.access import Capability, ProviderSet
+from bot.domain.access import Capability, ProviderSet, Terms
 from bot.domain.alert import Alert
 from bot.domain.post import Arrival
 from bot.domain.subscription import PlaceFilter, Subscription
+from bot.ingest import feed, gdacs, meteoalarm, nws, terms, usgs
 from bot.ingest.ingester import Ingester
 from bot.ingest.jetstream import JetstreamSource
+from bot.ingest.mastodon import MastodonSource
+from bot.ingest.push import PushSource
 from bot.ingest.replay import ReplaySource
 from bot.ingest.source import Source
+from bot.ingest.watching import Watching
+from bot.ingest.wikimedia import WikimediaSource
+from bot.ingest.x import XSource
 from bot.pipeline import classifying, explaining
 from bot.pipeline.classifying import Judged
 from bot.pipeline.delivering import Delivering
 from bot.pipeline.detecting import Detecting
+from bot.pipeline.retaining import Policy, Retaining
 from bot.pipeline.tracing import Trace, Watch
 from bot.platforms.base import Notifier
 from bot.platforms.console import ConsoleNotifier
@@ -47,11 +54,12 @@ from bot.platforms.slack.app import Slack
 from bot.platforms.slack.http import SlackOverHttp
 from bot.rehearsal import barring, scenario
 from bot.revoking import Order
-from bot.store import access, audit, directory, sources
+from bot.store import access, audit, directory, posts, sources
 from bot.store.database import Database, ServiceLock, Tables
 from bot.web import server
 from bot.web.board import Board
 from bot.web.guard import Guard
+from bot.web.pushing import Door, Pushing
 from classifiers import encoder, foreign
 from classifiers.api import Classifier, ModelError
 from classifiers.batching import InferenceThread, gather_batch
@@ -124,6 +132,8 @@ async def run(settings: Config, *, stream: TextIO = sys.stdout) -> None:
     with ServiceLock(settings.store.path), Database.open(settings.store.path) as database:
         if await database.write(admin.first_run, now(), settings.providers):
             log.info("first_run", organisation="local", channel="console:-/main")
+        for provider in await database.write(admin.adopt_terms, now(), _standing_terms(settings.source)):
+            log.info("terms_adopted", provider=provider)
         service = Service(database, classifier, gazetteer)
         async with contextlib.AsyncExitStack() as stack:
             desk = FrontDesk(
@@ -144,7 +154,53 @@ async def run(settings: Config, *, stream: TextIO = sys.stdout) -> None:
                     remedy=f"put the token into [{platform}] of config.toml",
                 )
             cursors = await database.read(sources.cursors)
-            await service.run(ingested, cursors, settings.web, chat.routes)
+            _recheck(ingested, database)
+            routes = [*chat.routes, *_pushing(settings.source, ingested, database).routes()]
+            keeping: list[Watching | Retaining] = [
+                Watching(database, ingested, channel=settings.alarm.channel, now=now, on_queued=service.wake),
+                Retaining(database, _retention(settings), now=now),
+            ]
+            await service.run(ingested, cursors, settings.web, routes, keeping)
+
+
+def _terms(configured: Sequence[config.Source]) -> list[tuple[str, terms.ProviderTerms]]:
+    """Provider and terms of each source that names one."""
+    return [(each.provider, terms.of(each.type, each.provider)) for each in configured if each.provider is not None]
+
+
+def _standing_terms(configured: Sequence[config.Source]) -> list[Terms]:
+    """What the providers of the configured sources bar."""
+    barring = {provider: known for provider, known in _terms(configured) if known.bars}
+    return [known.barring(provider) for provider, known in barring.items()]
+
+
+def _retention(settings: Config) -> Policy:
+    """Of several sources of one provider the shortest time."""
+    spans: dict[str, timedelta] = {}
+    for provider, known in _terms(settings.source):
+        spans[provider] = min(known.retention, spans.get(provider, known.retention))
+    return Policy(default=timedelta(days=settings.retention.days), of=spans)
+
+
+def _recheck(ingested: Sequence[Source], database: Database) -> None:
+    """Sources that tell of no deletion ask again about what is stored of their provider."""
+    for source in ingested:
+        if isinstance(source, XSource):
+            source.recheck(_kept(database, source.provider))
+
+
+def _kept(database: Database, provider: str) -> Callable[[], Awaitable[Sequence[str]]]:
+    return lambda: database.read(posts.kept_ids, provider, now() - terms.PERSONS)
+
+
+def _pushing(configured: Sequence[config.Source], ingested: Sequence[Source], database: Database) -> Pushing:
+    """The doors to the push sources, which read from the store."""
+    doors = []
+    for given, source in zip(configured, ingested, strict=True):
+        if isinstance(given, config.PushSource) and isinstance(source, PushSource):
+            source.use(database)
+            doors.append(Door(source=source, secret=given.secret.get_secret_value(), per_second=given.per_second))
+    return Pushing(database, doors, now=now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,9 +317,10 @@ class Service:
         cursors: Mapping[str, str],
         settings: config.Web,
         routes: Sequence[web.AbstractRouteDef],
+        keeping: Sequence[Watching | Retaining] = (),
     ) -> None:
         """Until a signal: the first drains (what was received is recorded, what is in flight settles), the second
-        stops at once."""
+        stops at once. ``keeping``: what runs beside the stages for as long."""
         stop = asyncio.Event()
         inbox: classifying.Inbox = asyncio.Queue(INBOX_MOST)
         ingester = Ingester(ingested, inbox=cast("asyncio.Queue[Arrival]", inbox), cursors=cursors)
@@ -276,14 +333,15 @@ class Service:
                     work = group.create_task(self.work(inbox), name="pipeline")
                     reading = group.create_task(ingester.run(), name="ingester")
                     silent = group.create_task(ingester.warn_if_silent(SILENT_AFTER_S), name="silence")
+                    beside = [group.create_task(each.run(), name=type(each).__name__.lower()) for each in keeping]
                     delivering = group.create_task(self.deliver(), name="delivering")
                     click.echo(f"board: {address}", err=True)  # whatever the level of the log
                     log.info("service_ready", web=address, sources=[source.name for source in ingested])
                     await _first(stop, work, delivering)
                     log.info("service_draining")
-                    for task in (reading, silent):
+                    for task in (reading, silent, *beside):
                         task.cancel()
-                    await asyncio.wait([reading, silent])
+                    await asyncio.wait([reading, silent, *beside])
                     await inbox.put(None)
                     await work
                     if self._delivering is not None:
@@ -501,11 +559,40 @@ def throwaway() -> Iterator[Database]:
 def _build_source(settings: config.Source) -> Source:
     match settings:
         case config.JetstreamSource():
-            return JetstreamSource(settings.name, settings.urls, provider=settings.provider)
+            return JetstreamSource(
+                settings.name, settings.urls, provider=settings.provider, compress=settings.compress,
+                dictionary=settings.dictionary,
+            )  # fmt: skip
         case config.ReplaySource():
             return ReplaySource(
                 settings.name, settings.paths, provider=settings.provider or "replay", pace=settings.pace
             )
+        case config.MastodonSource():
+            return MastodonSource(
+                settings.name, settings.url, token=settings.token.get_secret_value(), provider=settings.provider,
+                local=settings.local, undiscoverable=settings.undiscoverable,
+            )  # fmt: skip
+        case config.XSource():
+            return XSource(
+                settings.name, settings.url, token=settings.token.get_secret_value(), rules=settings.rules,
+                provider=settings.provider, backfill_minutes=settings.backfill_minutes,
+            )  # fmt: skip
+        case config.WikimediaSource():
+            return WikimediaSource(
+                settings.name, settings.url, wikis=settings.wikis, provider=settings.provider, contact=settings.contact
+            )
+        case config.PushSource():
+            return PushSource(settings.name, provider=settings.provider)
+        case config.FeedSource():
+            return feed.source(settings.name, settings.url, provider=settings.provider, official=settings.official)
+        case config.NwsSource():
+            return nws.source(settings.name, settings.url, provider=settings.provider, contact=settings.contact)
+        case config.UsgsSource():
+            return usgs.source(settings.name, settings.url, provider=settings.provider, magnitude=settings.magnitude)
+        case config.GdacsSource():
+            return gdacs.source(settings.name, settings.url, provider=settings.provider)
+        case config.MeteoalarmSource():
+            return meteoalarm.source(settings.name, settings.url, provider=settings.provider)
 
 
 async def _gather(inbox: classifying.Inbox) -> list[Arrival | None]:

@@ -9,7 +9,7 @@ from typing import Any
 from bot import app, config
 from bot.config import Config
 from bot.domain import errors
-from bot.ingest import lines
+from bot.ingest import lines, terms
 from bot.platforms.base import Problem
 from bot.platforms.discord import client as discord
 from bot.platforms.slack import app as slack
@@ -30,7 +30,7 @@ async def check(config_file: Path | None, db: Path | None) -> list[dict[str, Any
         _part("configuration"),
         _part("store", _problem_of_store(settings)),
         _part("model", await asyncio.to_thread(_problem_of_model, settings)),
-        _part("sources", _problem_of_sources(settings)),
+        _part("sources", _problem_of_sources(settings) or _problem_of_terms(settings)),
         *([_part("slack", problem) for problem in await _problems_of_slack(settings)] or [_part("slack")]),
         _part("discord", await _problem_of_discord(settings)),
     ]
@@ -120,6 +120,18 @@ def _problem_of_sources(settings: Config) -> Problem | None:
         app.build_sources(settings.source)
     except errors.UsageError as error:
         return _problem(error)
+    return None
+
+
+def _problem_of_terms(settings: Config) -> Problem | None:
+    """A source whose provider's terms somebody has to have read."""
+    for each in settings.source:
+        known = terms.of(each.type, each.provider or "*")
+        if known.needs_consent and not getattr(each, "accept_terms", False):
+            return Problem(
+                problem=f"source {each.name}: {known.note}",
+                remedy="read the provider's terms, then take the posts by a source that has accept_terms, and set it",
+            )
     return None
 
 

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from bot.domain import access as rules
+from bot.domain import channel as channels
 from bot.domain.errors import UsageError
 from classifiers.api import CATEGORIES
 
@@ -154,14 +155,20 @@ class Logs(_Part):
     json_lines: bool = False
 
 
+Provider = Annotated[str, AfterValidator(lambda name: _checked_provider(name))]
+HttpUrl = Annotated[str, AfterValidator(lambda url: _checked_http(url))]
+
+
 class JetstreamSource(_Part):
     type: Literal["jetstream"]
     name: str = "bluesky"
-    provider: str = "bluesky"
+    provider: Provider = "bluesky"
     url: str | list[str] = [
         "wss://jetstream2.us-east.bsky.network/subscribe",
         "wss://jetstream1.us-east.bsky.network/subscribe",
     ]
+    compress: bool = False
+    dictionary: Path | None = None
 
     @property
     def urls(self) -> list[str]:
@@ -175,16 +182,95 @@ class JetstreamSource(_Part):
             raise ValueError("name one WebSocket address (ws:// or wss://) or several")
         return url
 
-    @field_validator("provider")
-    @classmethod
-    def _provider(cls, provider: str) -> str:
-        return _checked_provider(provider)
+
+class MastodonSource(_Part):
+    type: Literal["mastodon"]
+    name: str = "mastodon"
+    provider: Provider = "mastodon"
+    url: HttpUrl
+    token: Secret
+    local: bool = False
+    undiscoverable: bool = False
+
+
+class XSource(_Part):
+    type: Literal["x"]
+    name: str = "x"
+    provider: Provider = "x"
+    url: HttpUrl = "https://api.x.com"
+    token: Secret
+    rules: Annotated[list[str], Field(min_length=1)]
+    backfill_minutes: Annotated[int, Field(ge=0, le=5)] = 0
+    accept_terms: bool = False
+
+    @model_validator(mode="after")
+    def _accepted(self) -> Self:
+        if not self.accept_terms:
+            raise ValueError(
+                "accept_terms is not set: X's terms bar surveillance and monitoring of protests; read them, then set it"
+            )
+        return self
+
+
+class FeedSource(_Part):
+    type: Literal["rss"]
+    name: str
+    provider: Provider
+    url: HttpUrl
+    official: bool = False
+
+
+class NwsSource(_Part):
+    type: Literal["nws"]
+    name: str = "nws"
+    provider: Provider = "nws"
+    url: HttpUrl = "https://api.weather.gov/alerts/active"
+    contact: str
+
+
+class UsgsSource(_Part):
+    type: Literal["usgs"]
+    name: str = "usgs"
+    provider: Provider = "usgs"
+    url: HttpUrl = "https://earthquake.usgs.gov/earthquakes/feed/v1.0/summary/all_hour.geojson"
+    magnitude: float = 4.5
+
+
+class GdacsSource(_Part):
+    type: Literal["gdacs"]
+    name: str = "gdacs"
+    provider: Provider = "gdacs"
+    url: HttpUrl = "https://www.gdacs.org/xml/rss.xml"
+
+
+class MeteoalarmSource(_Part):
+    type: Literal["meteoalarm"]
+    name: str = "meteoalarm"
+    provider: Provider = "meteoalarm"
+    url: HttpUrl = "https://feeds.meteoalarm.org/feeds/meteoalarm-legacy-atom-europe"
+
+
+class WikimediaSource(_Part):
+    type: Literal["wikimedia"]
+    name: str = "wikimedia"
+    provider: Provider = "wikimedia"
+    url: HttpUrl = "https://stream.wikimedia.org/v2/stream/recentchange"
+    wikis: Annotated[list[str], Field(min_length=1)] = ["enwiki"]
+    contact: str | None = None
+
+
+class PushSource(_Part):
+    type: Literal["push"]
+    name: str
+    provider: Provider
+    secret: Secret
+    per_second: Annotated[float, Field(gt=0)] = 50.0
 
 
 class ReplaySource(_Part):
     type: Literal["replay"]
     name: str = "replay"
-    provider: str | None = None
+    provider: Provider | None = None
     path: Path | list[Path]
     pace: Literal["max"] | Annotated[float, Field(gt=0)] = 1.0
 
@@ -192,13 +278,21 @@ class ReplaySource(_Part):
     def paths(self) -> list[Path]:
         return self.path if isinstance(self.path, list) else [self.path]
 
-    @field_validator("provider")
-    @classmethod
-    def _provider(cls, provider: str | None) -> str | None:
-        return None if provider is None else _checked_provider(provider)
 
-
-Source = Annotated[JetstreamSource | ReplaySource, Field(discriminator="type")]
+Source = Annotated[
+    JetstreamSource
+    | MastodonSource
+    | XSource
+    | FeedSource
+    | NwsSource
+    | UsgsSource
+    | GdacsSource
+    | MeteoalarmSource
+    | WikimediaSource
+    | PushSource
+    | ReplaySource,
+    Field(discriminator="type"),
+]
 
 
 # The acts that can need a second person; ``approving.Act`` has the same names.
@@ -207,6 +301,24 @@ TwoPersonAct = Literal["retract", "drop-credentials", "reinstate-sector", "grant
 
 class Access(_Part):
     two_persons: list[TwoPersonAct] = ["retract", "drop-credentials", "reinstate-sector", "grant-sector"]
+
+
+class Retention(_Part):
+    days: Annotated[int, Field(ge=2, le=3650)] = 30
+
+
+class Alarm(_Part):
+    channel: str | None = None
+
+    @field_validator("channel")
+    @classmethod
+    def _written(cls, channel: str | None) -> str | None:
+        if channel is not None:
+            try:
+                channels.parse(channel)
+            except UsageError as error:
+                raise ValueError(str(error)) from None
+        return channel
 
 
 class Operator(_Part):
@@ -241,6 +353,8 @@ class Config(BaseSettings):
     web: Web = Web()
     logs: Logs = Logs()
     access: Access = Access()
+    retention: Retention = Retention()
+    alarm: Alarm = Alarm()
     source: list[Source] = [JetstreamSource(type="jetstream")]
     operator: list[Operator] = []
 
@@ -312,6 +426,12 @@ def _checked_secret(secret: SecretStr) -> SecretStr:
     if not secret.get_secret_value().strip():
         raise ValueError("is empty: give the token, or leave the setting out")
     return secret
+
+
+def _checked_http(url: str) -> str:
+    if not url.startswith(("https://", "http://")):
+        raise ValueError("is an address that begins with https:// (or http://)")
+    return url
 
 
 def _checked_provider(provider: str) -> str:

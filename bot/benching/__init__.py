@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bot import app, printing
-from bot.benching import access, delivery, detection, fence, latency, machine, naive, stages, whole, workload
+from bot.benching import access, delivery, detection, fence, ingest, latency, machine, naive, stages, whole, workload
 from bot.commands import Answer
 from bot.config import Config
 
-PARTS = ("whole", "stages", "detection", "latency", "revocation", "access", "delivery", "naive")
+PARTS = ("whole", "stages", "ingest", "detection", "latency", "revocation", "access", "delivery", "naive")
 LATENCY_S = 30.0
 FENCE_CHANNELS = 30  # of each organisation
 FENCE_ALERTS = 6
@@ -34,6 +34,8 @@ def bench(
     fence_channels: int = FENCE_CHANNELS,
     fence_rounds: int = FENCE_ROUNDS,
     naive_rounds: int = naive.ROUNDS,
+    frames: int = ingest.FRAMES,
+    ingest_rounds: int = ingest.ROUNDS,
     live: int = detection.LIVE,
     audit_entries: int = access.ENTRIES,
     delivery_channels: int = delivery.CHANNELS,
@@ -48,6 +50,9 @@ def bench(
                 row = whole.measure(settings.model, posts, advance)
             data["memory"] = row.pop("memory") | {"posts": row["items"]}
             data["stages"].append(row)
+        if "ingest" in parts:
+            with step("ingest", frames * len(ingest.WAYS) * ingest_rounds) as advance:
+                data["ingest"] = asyncio.run(ingest.measure(frames, ingest_rounds, advance))
         if "detection" in parts:
             with step("live posts", live) as advance:
                 data["detection"] = detection.measure(live, advance)
@@ -110,6 +115,8 @@ def _text(data: dict[str, Any]) -> str:
             f"memory of the whole pipeline's process: {used['loaded_mib']} MiB when loaded, "
             f"{used['peak_mib']} MiB at its peak, {used['end_mib']} MiB after {used['posts']} posts"
         )
+    if "ingest" in data:
+        parts.append(ingest.told(data["ingest"]))
     if "detection" in data:
         parts.append(_detection(data["detection"]))
     if "latency" in data:

@@ -15,6 +15,7 @@ from bot.detection.detector import Detector
 from bot.domain import access as rules
 from bot.domain import errors
 from bot.domain.delivery import State
+from bot.ingest import standing
 from bot.platforms.discord import client as discord
 from bot.platforms.slack import manifest
 from bot.store import deliveries, directory, sources
@@ -103,8 +104,16 @@ def feedback_export(shell: Shell, as_json: bool) -> None:
 
 
 @main.command("sources")
+@click.option("--gaps", "only_gaps", is_flag=True, help="Only what was not seen, stretch by stretch.")
 @as_json
 @click.pass_obj
-def sources_list(shell: Shell, as_json: bool) -> None:
-    """Recorded gaps of the sources."""
-    root.show(root.table(shell.read(sources.gaps), ["source", "since", "until", "reason"]), as_json)
+def sources_list(shell: Shell, only_gaps: bool, as_json: bool) -> None:
+    """How each configured source is doing: state, lag, posts a second, gaps, the last error and what to do."""
+    if only_gaps:
+        root.show(root.table(shell.read(sources.gaps), ["source", "since", "until", "reason"]), as_json)
+        return
+    configured = {each.name: each.provider or "*" for each in shell.settings.source}
+    found = shell.read(lambda db: standing.standing(db, configured, app.now()))
+    columns = ["source", "state", "lag", "per_second", "usual_per_second", "gaps", "last_gap", "last_error"]
+    shown = printing.table([standing.shown(each) for each in found], columns)
+    root.show(Answer(text=shown, data=found), as_json)

@@ -145,7 +145,9 @@ def check(shell: Shell, as_json: bool) -> None:
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(["whole", "stages", "detection", "latency", "revocation", "access", "delivery", "naive"]),
+    type=click.Choice(
+        ["whole", "stages", "ingest", "detection", "latency", "revocation", "access", "delivery", "naive"]
+    ),
     help="Only this part; may be given several times.",
 )
 @as_json

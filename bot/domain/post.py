@@ -1,4 +1,4 @@
-"""What sources yield: Posts, Deletions and Gaps."""
+"""What sources yield: Posts, Deletions, Gaps and Marks."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,6 +66,11 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Nothing but the cursor it comes with: a source that seldom has something to tell has read as far as that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
     """What the inbox holds: an item as one source yielded it.
 
@@ -75,7 +80,7 @@ class Arrival:
 
     source: str
     cursor: str
-    item: Post | Deletion | Gap
+    item: Post | Deletion | Gap | Mark
     at: datetime
 
 

@@ -121,8 +121,9 @@ class Ingester:
     def _count(self, source: Source, arrival: post.Arrival) -> None:
         health = source.health
         now = self._clock()
-        health.items += 1
-        health.last_item_at = now
+        if not isinstance(arrival.item, post.Mark):
+            health.items += 1
+            health.last_item_at = now
         if source.live:
             health.lag = now - arrival.at
 

@@ -1,16 +1,7 @@
 """Bluesky's Jetstream: one WebSocket that never ends, resumed by cursor, over one host or several. No key is needed.
 
 Protocol 1 is ``/subscribe``, protocol 2 ``/xrpc/network.bsky.jetstream.subscribeEvents``; the URL's path says which.
-
-Resuming. A v1 cursor is a time: we go back 5 s (60 s at another host, whose clock and lag are its own) and drop what
-we have seen. A v2 cursor is a number of one host: there we go on exactly after it; at another host, or where the number
-is too old or unknown, we go back by time, which v2 accepts as well. A restarted process has seen nothing yet, so with
-v1 it repeats up to 5 s (60 s with several hosts) of posts; the store knows them by their ids.
-
-Gaps. Servers keep some 36 hours. v2 says when it cannot go back so far, v1 does not: there, a cursor older than that,
-or an answer that begins well after the last event that we had, is a gap, because that event itself was asked for again.
-A gap runs from that event to the first one of the answer. It is an item like any other, so that it is recorded with the
-cursor that passes it.
+How it goes on after a break, and what a gap is: ``jetstream_position``.
 
 A connection that is silent is pinged; no answer within one more heartbeat, and it is given up. That clock runs only
 while we wait for the server, never while the inbox is full and we make the server wait.
@@ -20,12 +11,10 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import Any, assert_never
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -33,65 +22,36 @@ import structlog
 from yarl import URL
 
 from bot.domain import errors, post
-from bot.ingest import backoff, jetstream_frames
-from bot.ingest.jetstream_frames import COLLECTION, PROVIDER, BadFrameError, ErrorNotice, Frame, Notice
+from bot.ingest import backoff, jetstream_compression, jetstream_frames, trouble
+from bot.ingest.jetstream_compression import Dictionary, DictionaryError
+from bot.ingest.jetstream_frames import COLLECTION, BadFrameError, ErrorNotice, Frame, Notice
+from bot.ingest.jetstream_position import AskAgainError, Position, Stream
+from bot.ingest.jetstream_records import PROVIDER
 from bot.ingest.source import SourceHealth, State
 
 DEFAULT_URLS = (
     "wss://jetstream2.us-east.bsky.network/subscribe",
     "wss://jetstream1.us-west.bsky.network/subscribe",
 )
-REWIND = timedelta(seconds=5)
-REWIND_ELSEWHERE = timedelta(seconds=60)
-KEPT = timedelta(hours=36)  # how far back Bluesky's own servers go
-SEEN = 131_072  # event keys remembered: REWIND_ELSEWHERE at some 2,000 posts a second
 HEARTBEAT_S = 30.0  # the servers ping as often
 CONNECT_S = 15.0
 CLOSE_S = 2.0
 MAX_MESSAGE = 16 * 1024 * 1024  # above MAX_FRAME: a big frame is dropped, only an absurd one costs the connection
-LONGEST_RETRY_AFTER_S = 3600.0
-TOO_OLD = "CursorTooOld"
+TOO_OLD, UNKNOWN_DICTIONARY = "CursorTooOld", "UnknownZstdDictionary"
+OURS = frozenset({"wantedCollections", "collections", "kinds", "cursor", "compress", "zstdDictionary"})
+REFUSED = "check the source's url: its path is /subscribe or /xrpc/network.bsky.jetstream.subscribeEvents"
+UNPACKED = "nothing is lost, the stream goes on without compression"
 
 log = structlog.get_logger()
 
 _Socket = aiohttp.ClientWebSocketResponse[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Right after which event. ``seq`` counts at ``host`` only; ``time_us`` is that host's time.
-
-    As a cursor: v1 ``1783175888085434``, v2 ``host:seq:time_us``. ``seen`` is False for the moment of the first
-    connection, from which we go on if it breaks before its first event.
-    """
-
-    time_us: int
-    host: str | None = None
-    seq: int | None = None
-    seen: bool = True
-
-    @property
-    def cursor(self) -> str:
-        return str(self.time_us) if self.seq is None else f"{self.host}:{self.seq}:{self.time_us}"
-
-    @classmethod
-    def parse(cls, cursor: str) -> "Position":
-        """Raises UsageError for a cursor that no version of this source has written."""
-        head, _, time_us = cursor.rpartition(":")
-        host, _, seq = head.rpartition(":")
-        try:
-            jetstream_frames.from_us(int(time_us))
-            if head and not host:
-                raise ValueError
-            return cls(int(time_us), host, int(seq)) if head else cls(int(time_us))
-        except (ValueError, OverflowError):
-            raise errors.UsageError(f"the cursor {cursor!r} is none of Jetstream's; was the source renamed?") from None
-
-
 class JetstreamSource:
     """Posts, deletions and gaps of Bluesky's public stream, for ever; it never gives up.
 
     ``urls`` is one address or a list to fail over along; ``heartbeat_s`` is for how long it may be silent.
+    ``compress`` asks for zstd, for which protocol 1 needs the file ``dictionary``.
     """
 
     live = True
@@ -102,6 +62,8 @@ class JetstreamSource:
         urls: str | Sequence[str] = DEFAULT_URLS,
         *,
         provider: str = PROVIDER,
+        compress: bool = False,
+        dictionary: Path | None = None,
         heartbeat_s: float = HEARTBEAT_S,
         rng: random.Random | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -115,6 +77,8 @@ class JetstreamSource:
         self._urls = [_checked(name, url) for url in ([urls] if isinstance(urls, str) else urls)]
         if not self._urls:
             raise errors.UsageError(f"source {name}: no url is given; leave the setting out for Bluesky's own servers")
+        self._compress = compress
+        self._dictionary = self._read(dictionary) if compress else None
         self._heartbeat_s = heartbeat_s
         self._rng = rng or random.Random()
         self._clock = clock
@@ -122,241 +86,211 @@ class JetstreamSource:
         self._sleep = sleep
 
     async def posts(self, after: str | None) -> AsyncGenerator[post.Arrival, None]:
-        stream = _Stream(self.name, None if after is None else Position.parse(after), several=len(self._urls) > 1)
+        stream = Stream(self.name, None if after is None else Position.parse(after), several=len(self._urls) > 1)
         waits = backoff.Backoff(self._rng)
         which = 0
+        plain = False  # the next connection without compression
         refusals = _Refusals()
         async with aiohttp.ClientSession(middlewares=(refusals,)) as session:
             while True:
-                url = self._urls[which]
-                connected_at: float | None = None
+                url, connected_at, dictionary = self._urls[which], None, None
                 self.health.state = State.CONNECTING
                 try:
-                    async with self._connected(session, url, stream) as ws:
+                    if self._compress and not plain:
+                        dictionary = await self._usable(session, url)
+                    plain = False
+                    async with self._connected(session, url, stream, dictionary) as connection:
                         connected_at = self._monotonic()
                         while True:
-                            data = await self._receive(ws)
-                            for arrival in self._take(stream, url, data):
+                            message = await connection.receive()
+                            for arrival in self._take(stream, connection, message):
                                 yield arrival
-                except _AskAgainError:
+                except AskAgainError:
                     continue
-                except (aiohttp.ClientError, OSError, TimeoutError, _LostError) as error:
-                    if _cursor_refused(error, refusals.name) and stream.ask_less():
+                except DictionaryError as error:
+                    self._note_plain(f"{_host(url)} {error}", UNPACKED)
+                    plain = True
+                    continue
+                except (aiohttp.ClientError, OSError, TimeoutError, trouble.LostError) as error:
+                    if _refused(error, refusals, TOO_OLD) and stream.ask_less():
                         continue
-                    trouble = _trouble(error, url, refusals.name, self._clock())
-                healthy_s = 0.0 if connected_at is None else self._monotonic() - connected_at
-                wait_s = waits.after(healthy_s, trouble.retry_after_s)
-                self._note(trouble, wait_s)
+                    if plain := dictionary is not None and _refused(error, refusals, UNKNOWN_DICTIONARY):
+                        self._note_plain(f"{_host(url)} no longer knows the dictionary that it gave", UNPACKED)
+                        continue
+                    found = trouble.of(error, _host(url), self._clock(), refused=refusals.advice)
+                wait_s = waits.after(self._healthy_s(connected_at), found.retry_after_s)
+                self._note(found, wait_s)
                 which = (which + 1) % len(self._urls)
                 await self._sleep(wait_s)
                 self.health.reconnects += connected_at is not None
 
+    async def _usable(self, session: aiohttp.ClientSession, url: URL) -> Dictionary | None:
+        return await jetstream_compression.fetch(session, url, CONNECT_S) if _is_v2(url) else self._dictionary
+
     @contextlib.asynccontextmanager
-    async def _connected(self, session: aiohttp.ClientSession, url: URL, stream: "_Stream") -> AsyncIterator[_Socket]:
+    async def _connected(
+        self, session: aiohttp.ClientSession, url: URL, stream: Stream, dictionary: Dictionary | None
+    ) -> AsyncIterator["_Connection"]:
+        cursor = stream.ask(_host(url), self._clock(), by_number=_is_v2(url))
         async with asyncio.timeout(CONNECT_S):
             ws = await session.ws_connect(
-                stream.request(url, self._clock()),
+                _request(url, cursor, dictionary),
                 protocols=("xrpc.v1.json",) if _is_v2(url) else (),
                 timeout=aiohttp.ClientWSTimeout(ws_receive=None, ws_close=min(CLOSE_S, self._heartbeat_s)),
                 autoping=False,
+                autoclose=False,
                 max_msg_size=MAX_MESSAGE,
                 decode_text=False,
             )
+        connection = _Connection(ws, url, dictionary, self._heartbeat_s)
         try:
             self.health.state = State.LIVE
             stream.connected(self._clock())
-            log.info("source_connected", source=self.name, host=_host(url), resumed=stream.asked_back)
-            yield ws
+            packed = dictionary is not None
+            log.info(
+                "source_connected", source=self.name, host=_host(url), resumed=stream.asked_back, compressed=packed
+            )
+            yield connection
         finally:
+            connection.watch.stop()
             await ws.close()
 
-    async def _receive(self, ws: _Socket) -> bytes:
-        """The next data frame. Raises _LostError when there will be none."""
-        pinged = False
-        while True:
-            try:
-                message = await ws.receive(timeout=self._heartbeat_s)
-            except TimeoutError:
-                if pinged:
-                    raise _LostError(f"was silent and answered no ping for {self._heartbeat_s:g} s") from None
-                pinged = True
-                async with asyncio.timeout(self._heartbeat_s):
-                    await ws.ping()
-                continue
-            match message.type:
-                case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
-                    # We ask for no compression. Where we do, this is the place to unpack a binary frame.
-                    return bytes(message.data)
-                case aiohttp.WSMsgType.PING:
-                    async with asyncio.timeout(self._heartbeat_s):
-                        await ws.pong(message.data)
-                case aiohttp.WSMsgType.PONG:
-                    pass
-                case aiohttp.WSMsgType.ERROR:
-                    raise _LostError(f"broke the WebSocket protocol (code {ws.close_code})")
-                case _:
-                    raise _LostError(f"closed the connection (code {ws.close_code})")
-            pinged = False
-
-    def _take(self, stream: "_Stream", url: URL, data: bytes) -> list[post.Arrival]:
+    def _take(self, stream: Stream, connection: "_Connection", message: aiohttp.WSMessage) -> Sequence[post.Arrival]:
         try:
-            decode = jetstream_frames.decode_v2 if _is_v2(url) else jetstream_frames.decode_v1
-            event = decode(data, self._clock())
+            event = connection.read(message, self._clock())
         except BadFrameError as error:
             self.health.dropped += 1
             if self.health.dropped == 1:
                 log.warning("frame_dropped", source=self.name, reason=str(error), more="are counted only")
-            return []
-        match event:
-            case Frame():
-                arrivals = stream.take(event, _host(url))
-                self.health.gaps += sum(isinstance(arrival.item, post.Gap) for arrival in arrivals)
-                return arrivals
-            case Notice():
-                log.info("source_notice", source=self.name, notice=event.name)
-                stream.heed(event)
-                return []
-            case ErrorNotice():
-                raise _LostError(f"ended the stream with {event.name}")
-            case _:
-                assert_never(event)
+            return ()
+        if isinstance(event, Frame):
+            skipped, arrivals = stream.skipped, stream.take(event, connection.host)
+            self.health.skipped += stream.skipped - skipped
+            if arrivals and isinstance(arrivals[0].item, post.Gap):
+                self.health.gaps += 1
+            return arrivals
+        if isinstance(event, ErrorNotice):
+            raise trouble.LostError(f"ended the stream with {event.name}")
+        log.info("source_notice", source=self.name, notice=event.name)
+        stream.heed(event)
+        return ()
 
-    def _note(self, trouble: "_Trouble", wait_s: float) -> None:
+    def _read(self, path: Path | None) -> Dictionary | None:
+        if path is None:
+            if not all(map(_is_v2, self._urls)):
+                self._note_plain(
+                    "protocol 1 packs with a dictionary that it does not give", f"set dictionary; {UNPACKED}"
+                )
+            return None
+        try:
+            return jetstream_compression.read(path)
+        except DictionaryError as error:
+            self._note_plain(f"the dictionary {path} {error}", f"set another one; {UNPACKED}")
+            return None
+
+    def _note_plain(self, what: str, remedy: str) -> None:
+        """There is no compression, which costs bytes and nothing else."""
+        self.health.last_error, self.health.remedy = what, remedy
+        log.warning("source_uncompressed", source=self.name, error=what, remedy=remedy)
+
+    def _note(self, found: trouble.Trouble, wait_s: float) -> None:
         self.health.state = State.WAITING
-        self.health.last_error = trouble.what
-        self.health.remedy = trouble.remedy
+        self.health.last_error = found.what
+        self.health.remedy = found.remedy
         log.warning(
             "source_disconnected",
             source=self.name,
-            error=trouble.what,
-            remedy=trouble.remedy,
+            error=found.what,
+            remedy=found.remedy,
             retry_in_s=round(wait_s, 1),
         )
 
-
-class _Stream:
-    """Where one reading of the stream is: its position, what it has seen, and what it doubts. No I/O, no clock."""
-
-    def __init__(self, name: str, position: Position | None, *, several: bool) -> None:
-        self._name = name
-        self._position = position
-        self._several = several
-        self._seen = _Seen(SEEN)
-        self._too_old = 0  # how often the server refused to go back so far, since it last sent anything
-        self._begun = False  # has this connection sent an event?
-        self._tolerance = timedelta(0)
-        self._doubt: str | None = None  # why we know that something is missing
-        self.asked_back = False
-
-    def request(self, url: URL, now: datetime) -> URL:
-        """The address that goes on where we are; called once for each connection."""
-        query = dict.fromkeys(("wantedCollections", "collections", "kinds", "cursor"))
-        kept = [(key, value) for key, value in url.query.items() if key not in query]
-        if _is_v2(url):
-            kept += [("collections", COLLECTION), ("kinds", "commit"), ("kinds", "account")]
-        else:
-            kept.append(("wantedCollections", COLLECTION))
-        cursor = self._cursor(url, now)
-        self._begun = False
-        self._doubt = "the server no longer keeps what followed" if self._too_old else None
-        self.asked_back = cursor is not None
-        return url.with_query([*kept, ("cursor", str(cursor))] if cursor is not None else kept)
-
-    def _cursor(self, url: URL, now: datetime) -> int | None:
-        position = self._position
-        if position is None:
-            return None
-        here = position.host == _host(url)
-        if _is_v2(url) and here and position.seq is not None and self._too_old == 0:
-            return position.seq
-        if self._too_old > 1:
-            return None
-        somewhere = here or (position.host is None and not self._several)
-        overdue = now - jetstream_frames.from_us(position.time_us) > KEPT
-        rewind = REWIND if somewhere else REWIND_ELSEWHERE
-        self._tolerance = timedelta(0) if overdue else rewind
-        return max(position.time_us - rewind // timedelta(microseconds=1), 0)
-
-    def connected(self, now: datetime) -> None:
-        if self._position is None:
-            self._position = Position(round(now.timestamp() * 1_000_000), seen=False)
-
-    def ask_less(self) -> bool:
-        """The server refused our cursor as too old: by time then, at last for the present. False: nothing is left."""
-        if self._position is None or self._too_old > 1:
-            return False
-        self._too_old += 2 if self._position.seq is None or self._too_old else 1
-        return True
-
-    def heed(self, notice: Notice) -> None:
-        if notice.name == "OutdatedCursor":
-            self._doubt = "the server no longer keeps what followed"
-        elif notice.name == "FutureCursor" and self._position is not None and self._position.seq is not None:
-            # Another archive under the same name: its numbers mean nothing to us, its times do.
-            self._position = replace(self._position, host="", seq=None)
-            raise _AskAgainError
-
-    def take(self, frame: Frame, host: str) -> list[post.Arrival]:
-        """What ``frame`` adds, a gap before it included; nothing where we have seen it."""
-        before = self._position
-        first, self._begun = not self._begun, True
-        if before is not None and before.host == host and before.seq and frame.seq and frame.seq <= before.seq:
-            return []
-        arrivals = self._gap(before, frame, host) if first else []
-        self._too_old = 0
-        self._position = position = _moved(before, frame, host)
-        if frame.items and (frame.key is None or self._seen.add(frame.key)):
-            halfway = position if frame.seq is None else replace(position, seq=frame.seq - 1)
-            last = len(frame.items) - 1
-            for number, item in enumerate(frame.items):
-                cursor = (position if number == last else halfway).cursor
-                arrivals.append(post.Arrival(source=self._name, cursor=cursor, item=item, at=frame.at))
-        return arrivals
-
-    def _gap(self, before: Position | None, frame: Frame, host: str) -> list[post.Arrival]:
-        """Is something missing between where we were and the first event of this connection?"""
-        if before is None or not before.seen or not (self.asked_back or self._doubt):
-            return []
-        missing = timedelta(microseconds=frame.time_us - before.time_us)
-        by_number = frame.seq is not None and before.seq is not None and before.host == host and not self._doubt
-        if by_number or missing <= (timedelta(0) if self._doubt else self._tolerance):
-            return []
-        gap = post.Gap(
-            since=jetstream_frames.from_us(before.time_us),
-            until=frame.at,
-            reason=self._doubt or "the server did not go back as far as it was asked to",
-        )
-        log.warning("source_gap", source=self._name, since=gap.since, until=gap.until, reason=gap.reason)
-        passed = Position(frame.time_us, host, None if frame.seq is None else frame.seq - 1)
-        return [post.Arrival(source=self._name, cursor=passed.cursor, item=gap, at=frame.at)]
+    def _healthy_s(self, connected_at: float | None) -> float:
+        return 0.0 if connected_at is None else self._monotonic() - connected_at
 
 
-def _moved(before: Position | None, frame: Frame, host: str) -> Position:
-    """Right after ``frame``. By time we never go back: events may arrive some milliseconds out of order, and while an
-    other host still repeats what we had, we are where the first one left us.
+class _Connection:
+    """One WebSocket, and how what it sends is read."""
+
+    def __init__(self, ws: _Socket, url: URL, dictionary: Dictionary | None, heartbeat_s: float) -> None:
+        self.host = _host(url)
+        self.watch = _Watch(heartbeat_s)
+        self._ws = ws
+        self._heartbeat_s = heartbeat_s
+        self._decode = jetstream_frames.decode_v2 if _is_v2(url) else jetstream_frames.decode_v1
+        self._dictionary = dictionary
+
+    async def receive(self) -> aiohttp.WSMessage:
+        """The next data frame. Raises LostError when there will be none."""
+        pinged = False
+        while True:
+            try:
+                message = await self.watch.receive(self._ws)
+            except TimeoutError:
+                if pinged:
+                    raise trouble.LostError(f"was silent and answered no ping for {self._heartbeat_s:g} s") from None
+                pinged = True
+                async with asyncio.timeout(self._heartbeat_s):
+                    await self._ws.ping()
+                continue
+            match message.type:
+                case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
+                    return message
+                case aiohttp.WSMsgType.PING:
+                    async with asyncio.timeout(self._heartbeat_s):
+                        await self._ws.pong(message.data)
+                case aiohttp.WSMsgType.PONG:
+                    pass
+                case aiohttp.WSMsgType.ERROR:
+                    raise trouble.LostError(f"broke the WebSocket protocol (code {self._ws.close_code})")
+                case _:
+                    raise trouble.LostError(f"closed the connection (code {self._ws.close_code})")
+            pinged = False
+
+    def read(self, message: aiohttp.WSMessage, received_at: datetime) -> Frame | Notice | ErrorNotice:
+        """Raises BadFrameError, or DictionaryError where the connection is of no use."""
+        data = message.data
+        if self._dictionary is not None and message.type is aiohttp.WSMsgType.BINARY:
+            data = self._dictionary.unpack(data)
+        return self._decode(data, received_at)
+
+
+class _Watch:
+    """Cuts a wait for the server that takes ``limit_s``.
+
+    One timer for all of them, set anew when it rings: ``asyncio.timeout`` sets and clears one for each wait, which
+    takes longer than to decode a post.
     """
-    if frame.seq is None and before is not None and before.seen and frame.time_us < before.time_us:
-        return before
-    return Position(frame.time_us, host, frame.seq)
 
+    def __init__(self, limit_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._limit_s = limit_s
+        self._task: asyncio.Task[Any] | None = None
+        self._since: float | None = None  # while somebody waits
+        self._cancelling: int | None = None  # when it has rung: cancellations that are not ours
+        self._timer = self._loop.call_later(limit_s, self._ring)
 
-class _Seen:
-    """The last ``size`` keys."""
+    async def receive(self, ws: _Socket) -> aiohttp.WSMessage:
+        """Raises TimeoutError."""
+        self._task, self._since = asyncio.current_task(), self._loop.time()
+        try:
+            return await ws.receive()
+        except asyncio.CancelledError:
+            if self._task is not None and self._cancelling is not None and self._task.uncancel() <= self._cancelling:
+                raise TimeoutError from None
+            raise
+        finally:
+            self._since = self._cancelling = None
 
-    def __init__(self, size: int) -> None:
-        self._keys: set[str] = set()
-        self._order: deque[str] = deque()
-        self._size = size
+    def stop(self) -> None:
+        self._timer.cancel()
 
-    def add(self, key: str) -> bool:
-        """Is ``key`` new?"""
-        if key in self._keys:
-            return False
-        self._keys.add(key)
-        self._order.append(key)
-        if len(self._order) > self._size:
-            self._keys.discard(self._order.popleft())
-        return True
+    def _ring(self) -> None:
+        waited_s = 0.0 if self._since is None else self._loop.time() - self._since
+        if waited_s >= self._limit_s and self._task is not None:
+            self._cancelling, self._since, waited_s = self._task.cancelling(), None, 0.0
+            self._task.cancel()
+        self._timer = self._loop.call_later(self._limit_s - waited_s, self._ring)
 
 
 class _Refusals:
@@ -364,6 +298,10 @@ class _Refusals:
 
     def __init__(self) -> None:
         self.name = ""
+
+    @property
+    def advice(self) -> str:
+        return f"it says {self.name}; {REFUSED}" if self.name.isalnum() and self.name.isascii() else REFUSED
 
     async def __call__(
         self, request: aiohttp.ClientRequest, proceed: aiohttp.ClientHandlerType
@@ -381,21 +319,6 @@ class _Envelope(msgspec.Struct):
     error: str
 
 
-class _LostError(Exception):
-    """The connection is over; the message is the predicate of a sentence about the server."""
-
-
-class _AskAgainError(Exception):
-    """Connect again at once: the stream has another question."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trouble:
-    what: str
-    remedy: str
-    retry_after_s: float | None = None
-
-
 def _checked(name: str, text: str) -> URL:
     try:
         url = URL(text)
@@ -404,6 +327,20 @@ def _checked(name: str, text: str) -> URL:
     if url.scheme not in ("ws", "wss") or not url.host:
         raise errors.UsageError(f"source {name}: url {text!r} is no WebSocket address; it begins with wss:// or ws://")
     return url
+
+
+def _request(url: URL, cursor: int | None, dictionary: Dictionary | None) -> URL:
+    """``url`` with what we want of it; what else its query asks for stays."""
+    query = [(key, value) for key, value in url.query.items() if key not in OURS]
+    if _is_v2(url):
+        query += [("collections", COLLECTION), ("kinds", "commit"), ("kinds", "account")]
+    else:
+        query.append(("wantedCollections", COLLECTION))
+    if dictionary is not None:
+        query.append(("zstdDictionary", str(dictionary.id)) if _is_v2(url) else ("compress", "true"))
+    if cursor is not None:
+        query.append(("cursor", str(cursor)))
+    return url.with_query(query)
 
 
 def _host(url: URL) -> str:
@@ -415,56 +352,5 @@ def _is_v2(url: URL) -> bool:
     return url.path.rstrip("/").endswith("subscribeEvents")
 
 
-def _cursor_refused(error: Exception, name: str) -> bool:
-    return isinstance(error, aiohttp.WSServerHandshakeError) and error.status == 400 and name == TOO_OLD
-
-
-def _trouble(error: Exception, url: URL, refusal: str, now: datetime) -> _Trouble:
-    """The sentence for a person about what ended or prevented a connection."""
-    host = _host(url)
-    keeps = "nothing to do, it connects again by itself"
-    match error:
-        case _LostError():
-            return _Trouble(what=f"{host} {error}", remedy=keeps)
-        case aiohttp.WSServerHandshakeError(status=429):
-            return _Trouble(
-                what=f"{host} says that we connect too often (429)",
-                remedy="wait; if it stays, look for another Tocsin behind the same address or set another url",
-                retry_after_s=_retry_after_s(error.headers, now),
-            )
-        case aiohttp.WSServerHandshakeError(status=status) if status >= 500:
-            return _Trouble(
-                what=f"{host} is out of order ({status})",
-                remedy="wait, or add a second url to fail over to",
-                retry_after_s=_retry_after_s(error.headers, now),
-            )
-        case aiohttp.WSServerHandshakeError():
-            why = f"{error.status} {refusal}" if refusal.isalnum() else str(error.status)
-            return _Trouble(
-                what=f"{host} refused the connection ({why})",
-                remedy="check the source's url: its path is /subscribe or /xrpc/network.bsky.jetstream.subscribeEvents",
-            )
-        case aiohttp.ClientSSLError():
-            return _Trouble(
-                what=f"{host} offered no encryption that can be trusted ({type(error).__name__})",
-                remedy="check this machine's clock and certificates, and whether a proxy stands in between",
-            )
-        case aiohttp.ClientConnectorDNSError():
-            return _Trouble(what=f"the name {host} cannot be resolved", remedy="check the network, its DNS and the url")
-        case TimeoutError():
-            return _Trouble(what=f"{host} did not answer in time", remedy="check the network, or set another url")
-        case _:
-            return _Trouble(
-                what=f"{host} cannot be reached ({type(error).__name__})",
-                remedy="check the network, or set another url",
-            )
-
-
-def _retry_after_s(headers: Any, now: datetime) -> float | None:
-    """``Retry-After`` in either of its forms, at most an hour; None where there is none that makes sense."""
-    text = (headers or {}).get("Retry-After", "")
-    try:
-        seconds = float(text) if text.isdigit() else (parsedate_to_datetime(text) - now).total_seconds()
-    except (ValueError, TypeError):
-        return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
+def _refused(error: Exception, refusals: _Refusals, name: str) -> bool:
+    return isinstance(error, aiohttp.WSServerHandshakeError) and error.status == 400 and refusals.name == name

@@ -1,21 +1,24 @@
 """Jetstream's frames, protocol 1 and 2: bytes in, what they say out. Pure, typed, safe against anything.
 
 The shapes are those of ``network.bsky.jetstream.subscribeEvents`` (v2) and of ``/subscribe`` (v1), see
-github.com/bluesky-social/jetstream. Records are written by their authors and checked by nobody: only ``text`` has to be
-right for a post to be one, everything else in it is taken where it makes sense.
+github.com/bluesky-social/jetstream. What does not concern us only moves the cursor: identities, other collections,
+accounts that are back, and ``#sync``, which says that a repository has changed without commits: it comes with every new
+account, names no post, and v1 has no word for it.
+
+An edit is a Deletion of the old words and a Post of the new ones under ``URI#REV``, since a stored post never changes;
+whoever keeps posts takes a Deletion of ``URI`` for one of every earlier ``URI#…`` too.
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from bot.domain import post, times
-from bot.ingest import lines
+from bot.domain import post
+from bot.ingest import jetstream_records as records
+from bot.ingest.jetstream_records import PROVIDER, Record
 
-PROVIDER = "bluesky"
 COLLECTION = "app.bsky.feed.post"
 MAX_FRAME = 1024 * 1024  # bytes; a record has at most 1 MiB, a post some 20 kB
 
@@ -24,69 +27,70 @@ _MICROSECOND = timedelta(microseconds=1)
 _PLAUSIBLE_US = range(1_500_000_000_000_000, 4_102_444_800_000_000)  # 2017 … 2099
 _DID = re.compile(r"did:[a-z]+:[A-Za-z0-9._:%-]{1,2000}", re.ASCII)
 _RKEY = re.compile(r"[A-Za-z0-9._:~-]{1,512}", re.ASCII)
+_REV = re.compile(r"[a-z0-9]{1,40}", re.ASCII)
 # Not there for now, and not withdrawn by anybody: com.atproto.sync.subscribeRepos#account knows these two as well.
 _AWAY_STATUSES = frozenset({"desynchronized", "throttled"})
-_ABSENT = msgspec.Raw()  # what a Raw field holds that is not there; it cannot be in a union with None
 
 
 class BadFrameError(ValueError):
     """Why a frame cannot be read, in words without anything of the frame."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One event. ``items`` is empty for what does not concern us; an update is a Deletion and a Post.
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """One event; a struct and not a dataclass because it is made for each. An update is a Deletion and a Post.
 
-    ``key`` is the same for the same event at every host, as far as the protocol allows; None needs no deduplication.
+    ``items`` is empty for what does not concern us, and where ``skipped``: a post that its author does not want shown
+    to everybody. ``key`` is the same for the same event at every host, as far as the protocol allows; None needs no
+    deduplication.
     """
 
     time_us: int
+    at: datetime
     seq: int | None
     items: tuple[post.Post | post.Deletion, ...] = ()
     key: str | None = None
-
-    @property
-    def at(self) -> datetime:
-        return from_us(self.time_us)
+    skipped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(msgspec.Struct, frozen=True):
     """What a v2 server says about the stream: ``OutdatedCursor``, ``FutureCursor``, …; it moves no cursor."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorNotice:
+class ErrorNotice(msgspec.Struct, frozen=True):
     """The last frame before a v2 server closes: ``ConsumerTooSlow``, ``InternalError``, …"""
 
     name: str
 
 
-class _Commit(msgspec.Struct):
-    operation: str
-    collection: str
-    rkey: str
-    rev: str = ""
-    record: msgspec.Raw = _ABSENT
-
-
-class _Account(msgspec.Struct):
+class _Account(msgspec.Struct, gc=False):
     active: bool
     status: str | None = None
     seq: int | None = None
 
 
-class _FrameV1(msgspec.Struct):
+_R = TypeVar("_R")
+_NONE = cast("Any", None)  # of a Raw record too, which cannot be in a union
+
+
+class _Commit(msgspec.Struct, Generic[_R], gc=False):
+    operation: str
+    collection: str
+    rkey: str
+    rev: str = ""
+    record: _R = _NONE
+
+
+class _FrameV1(msgspec.Struct, Generic[_R], gc=False):
     did: str
     time_us: int
     kind: str
-    commit: _Commit | None = None
+    commit: _Commit[_R] | None = None
     account: _Account | None = None
 
 
-class _PayloadV2(msgspec.Struct):
+class _PayloadV2(msgspec.Struct, Generic[_R], gc=False):
     type: str = msgspec.field(name="$type")
     did: str = ""
     seq: int = 0
@@ -96,74 +100,41 @@ class _PayloadV2(msgspec.Struct):
     collection: str = ""
     rkey: str = ""
     rev: str = ""
-    record: msgspec.Raw = _ABSENT
+    record: _R = _NONE
     account: _Account | None = None
     name: str = ""
 
 
-class _FrameV2(msgspec.Struct):
+class _FrameV2(msgspec.Struct, Generic[_R], gc=False):
     type: str = msgspec.field(name="$type")
-    payload: _PayloadV2 | None = None
+    payload: _PayloadV2[_R] | None = None
     error: str = ""
 
 
-class _Record(msgspec.Struct):
-    text: str
-    created_at: Any = msgspec.field(name="createdAt", default=None)
-    langs: Any = None
-    reply: msgspec.Raw = _ABSENT
-    embed: msgspec.Raw = _ABSENT
-
-
-class _Parent(msgspec.Struct):
-    uri: str
-
-
-class _Reply(msgspec.Struct):
-    parent: _Parent
-
-
-class _Link(msgspec.Struct):
-    link: str = msgspec.field(name="$link")
-
-
-class _Blob(msgspec.Struct):
-    ref: _Link
-
-
-class _Image(msgspec.Struct):
-    image: _Blob
-
-
-class _Embed(msgspec.Struct):
-    images: list[_Image] = []
-    video: _Blob | None = None
-    media: "_Embed | None" = None  # recordWithMedia: a quote with pictures
-
-
-_v1 = msgspec.json.Decoder(_FrameV1)
-_v2 = msgspec.json.Decoder(_FrameV2)
-_record = msgspec.json.Decoder(_Record)
-_reply = msgspec.json.Decoder(_Reply)
-_embed = msgspec.json.Decoder(_Embed)
+# Each twice: with the record well-formed, in one pass, and with whatever stands there.
+_v1 = msgspec.json.Decoder(_FrameV1[Record | None])
+_v2 = msgspec.json.Decoder(_FrameV2[Record | None])
+_loose_v1 = msgspec.json.Decoder(_FrameV1[msgspec.Raw])
+_loose_v2 = msgspec.json.Decoder(_FrameV2[msgspec.Raw])
 
 
 def decode_v1(data: bytes, received_at: datetime) -> Frame:
     """Raises BadFrameError."""
-    raw = _decode(_v1, data)
-    time_us = _plausible(raw.time_us)
-    match raw.kind:
-        case "commit" if raw.commit is not None:
-            return _commit(raw.did, raw.commit, time_us, None, received_at)
-        case "account" if raw.account is not None:
-            return _account(raw.did, raw.account, time_us, None)
-        case _:
-            return Frame(time_us, None)
+    raw = _decode(_v1, _loose_v1, data)
+    time_us = raw.time_us
+    if time_us not in _PLAUSIBLE_US:
+        raise BadFrameError("its time is out of range")
+    at = from_us(time_us)
+    if raw.kind == "commit" and raw.commit is not None:
+        return _commit(raw.did, raw.commit, time_us, at, None, received_at)
+    if raw.kind == "account" and raw.account is not None:
+        return _account(raw.did, raw.account, time_us, at, None)
+    return Frame(time_us, at, None)
 
 
 def decode_v2(data: bytes, received_at: datetime) -> Frame | Notice | ErrorNotice:
     """Raises BadFrameError. ``time_us`` is when the host witnessed the event, which its time cursors go by."""
-    raw = _decode(_v2, data)
+    raw = _decode(_v2, _loose_v2, data)
     if raw.type == "error":
         return ErrorNotice(_word(raw.error))
     payload = raw.payload
@@ -175,134 +146,92 @@ def decode_v2(data: bytes, received_at: datetime) -> Frame | Notice | ErrorNotic
     when = payload.witnessed_at or payload.time
     if when is None or when.tzinfo is None or payload.seq <= 0:
         raise BadFrameError("no seq or no time")
-    time_us = _plausible((when - _EPOCH) // _MICROSECOND)
-    match kind:
-        case "commit":
-            commit = _Commit(payload.operation, payload.collection, payload.rkey, payload.rev, payload.record)
-            return _commit(payload.did, commit, time_us, payload.seq, received_at)
-        case "account" if payload.account is not None:
-            return _account(payload.did, payload.account, time_us, payload.seq)
-        case _:
-            return Frame(time_us, payload.seq)
+    time_us = (when - _EPOCH) // _MICROSECOND
+    if time_us not in _PLAUSIBLE_US:
+        raise BadFrameError("its time is out of range")
+    at = from_us(time_us)
+    if kind == "commit":
+        return _commit(payload.did, payload, time_us, at, payload.seq, received_at)
+    if kind == "account" and payload.account is not None:
+        return _account(payload.did, payload.account, time_us, at, payload.seq)
+    return Frame(time_us, at, payload.seq)
 
 
 def from_us(time_us: int) -> datetime:
-    """Unix microseconds → aware UTC, in milliseconds like every time here."""
-    return _EPOCH + timedelta(milliseconds=time_us // 1000)
+    """Unix microseconds → aware UTC, in whole milliseconds. Raises OverflowError, OSError or ValueError."""
+    return datetime.fromtimestamp(time_us // 1000 / 1000, UTC)
 
 
-def _decode(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
+def _decode(strict: msgspec.json.Decoder[Any], loose: msgspec.json.Decoder[Any], data: bytes) -> Any:
     if len(data) > MAX_FRAME:
         raise BadFrameError("too big")
     try:
-        return decoder.decode(data)
+        try:
+            return strict.decode(data)
+        except msgspec.ValidationError:
+            return loose.decode(data)
     except msgspec.ValidationError:
         raise BadFrameError("not of the expected shape") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadFrameError("not valid JSON") from None
 
 
-def _plausible(time_us: int) -> int:
-    if time_us not in _PLAUSIBLE_US:
-        raise BadFrameError("its time is out of range")
-    return time_us
-
-
 def _word(name: str) -> str:
     return name if name.isascii() and name.isalnum() and len(name) <= 60 else "unnamed"
 
 
-def _commit(did: str, commit: _Commit, time_us: int, seq: int | None, received_at: datetime) -> Frame:
+def _commit(
+    did: str,
+    commit: "_Commit[Any] | _PayloadV2[Any]",
+    time_us: int,
+    at: datetime,
+    seq: int | None,
+    received_at: datetime,
+) -> Frame:
     if commit.collection != COLLECTION:
-        return Frame(time_us, seq)
-    if not _DID.fullmatch(did) or not _RKEY.fullmatch(commit.rkey):
+        return Frame(time_us, at, seq)
+    rkey, rev, operation = commit.rkey, commit.rev, commit.operation
+    if not _DID.fullmatch(did) or not _RKEY.fullmatch(rkey):
         raise BadFrameError("an identifier of the wrong form")
-    uri = f"at://{did}/{COLLECTION}/{commit.rkey}"
-    key = f"{did}/{commit.rkey}/{commit.rev}/{commit.operation}"
-    deletion = post.Deletion(provider=PROVIDER, id=uri, deleted_at=from_us(time_us))
-    match commit.operation:
-        case "create":
-            return Frame(time_us, seq, (_post(did, commit, uri, time_us, received_at),), key)
-        case "update":
-            # The author withdrew the old words. They go as if deleted, whatever becomes of the new ones.
-            try:
-                return Frame(time_us, seq, (deletion, _post(did, commit, uri, time_us, received_at)), key)
-            except BadFrameError:
-                return Frame(time_us, seq, (deletion,), key)
-        case "delete":
-            return Frame(time_us, seq, (deletion,), key)
-        case _:
-            raise BadFrameError("an unknown operation")
+    uri = f"at://{did}/{COLLECTION}/{rkey}"
+    key = f"{did}/{rkey}/{rev}/{operation}"
+    if operation == "create":
+        record = _record(commit.record)
+        if record.signed_in_only:
+            return Frame(time_us, at, seq, (), key, True)
+        made = records.to_post(record, did=did, uri=uri, rkey=rkey, at=at, received_at=received_at)
+        return Frame(time_us, at, seq, (made,), key)
+    deletion = post.Deletion(provider=PROVIDER, id=uri, deleted_at=at)
+    if operation == "delete":
+        return Frame(time_us, at, seq, (deletion,), key)
+    if operation != "update":
+        raise BadFrameError("an unknown operation")
+    # The author withdrew the old words. They go, whatever becomes of the new ones.
+    try:
+        record = _record(commit.record)
+    except BadFrameError:
+        return Frame(time_us, at, seq, (deletion,), key)
+    if record.signed_in_only or not _REV.fullmatch(rev):
+        return Frame(time_us, at, seq, (deletion,), key, record.signed_in_only)
+    made = records.to_post(record, did=did, uri=f"{uri}#{rev}", rkey=rkey, at=at, received_at=received_at)
+    return Frame(time_us, at, seq, (deletion, made), key)
 
 
-def _account(did: str, account: _Account, time_us: int, seq: int | None) -> Frame:
+def _account(did: str, account: _Account, time_us: int, at: datetime, seq: int | None) -> Frame:
     if account.active or account.status in _AWAY_STATUSES:
-        return Frame(time_us, seq)
+        return Frame(time_us, at, seq)
     if not _DID.fullmatch(did):
         raise BadFrameError("an identifier of the wrong form")
     key = None if account.seq is None else f"{did}/account/{account.seq}"
-    return Frame(time_us, seq, (post.Deletion(provider=PROVIDER, author=did, deleted_at=from_us(time_us)),), key)
+    return Frame(time_us, at, seq, (post.Deletion(provider=PROVIDER, author=did, deleted_at=at),), key)
 
 
-def _post(did: str, commit: _Commit, uri: str, time_us: int, received_at: datetime) -> post.Post:
-    if not bytes(commit.record):
+def _record(given: Record | msgspec.Raw | None) -> Record:
+    if isinstance(given, Record):
+        return given
+    if given is None:
         raise BadFrameError("a post without a record")
     try:
-        record = _record.decode(commit.record)
+        return records.mend(given)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise BadFrameError("a record that is no post") from None
-    return post.Post(
-        provider=PROVIDER,
-        id=uri,
-        text=lines.clean(record.text),
-        created_at=_created_at(record.created_at, from_us(time_us)),
-        received_at=received_at,
-        author=did,
-        langs=_langs(record.langs),
-        url=f"https://bsky.app/profile/{did}/post/{commit.rkey}",
-        reply_to=_reply_to(record.reply),
-        media=_media(did, record.embed),
-    )
-
-
-def _created_at(claim: Any, seen_at: datetime) -> datetime:
-    """The author's claim, but never later than the event itself (as Bluesky's own ``sortAt``) nor before 1970."""
-    if not isinstance(claim, str):
-        return seen_at
-    try:
-        claimed = times.from_text(claim)
-    except (ValueError, OverflowError):
-        return seen_at
-    return min(claimed, seen_at) if claimed.year >= 1970 else seen_at
-
-
-def _langs(langs: Any) -> tuple[str, ...]:
-    if not isinstance(langs, list):
-        return ()
-    return lines.languages(lang for lang in langs[:10] if isinstance(lang, str) and len(lang) <= 35)
-
-
-def _reply_to(raw: msgspec.Raw) -> str | None:
-    if not bytes(raw):
-        return None
-    try:
-        return _reply.decode(raw).parent.uri
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def _media(did: str, raw: msgspec.Raw) -> tuple[str, ...]:
-    """Where Bluesky serves the pictures and the video. A quoted post is neither medium nor repost: it is left out."""
-    if not bytes(raw):
-        return ()
-    try:
-        embed = _embed.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ()
-    shown = embed.media or embed
-    media = [
-        f"https://cdn.bsky.app/img/feed_fullsize/plain/{did}/{image.image.ref.link}" for image in shown.images[:10]
-    ]
-    if shown.video is not None:
-        media.append(f"https://video.bsky.app/watch/{did}/{shown.video.ref.link}/playlist.m3u8")
-    return tuple(media)

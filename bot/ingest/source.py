@@ -21,7 +21,8 @@ class State(StrEnum):
 class SourceHealth:
     """How a source is doing; written by the source and by the ingester, read by anybody in the same event loop.
 
-    ``lag`` is the clock less the source's own time of the last item. ``dropped`` counts bad upstream data.
+    ``lag`` is the clock less the source's own time of the last item. ``dropped`` counts bad upstream data,
+    ``skipped`` what was left out on purpose: who asked not to be found, and deletions of what was never taken.
     ``last_error`` says what happened, ``remedy`` what to do about it, each as one sentence; they stay after recovery.
     """
 
@@ -30,6 +31,7 @@ class SourceHealth:
     lag: timedelta | None = None
     items: int = 0
     dropped: int = 0
+    skipped: int = 0
     reconnects: int = 0
     gaps: int = 0
     last_error: str | None = None

@@ -67,15 +67,16 @@ def feedback(db: Database) -> list[dict[str, Any]]:
     """The posts under what people called not relevant: ``provider``, ``id``, ``text``, ``langs``, the alert's
     ``category`` and how many people said so (``presses``: each once, in however many channels and revisions).
 
-    Those first that were called so first; a post comes once for each category. Without posts that were deleted since,
-    and without official warnings, which no model has chosen.
+    Those first that were called so first; a post comes once for each category. Without posts that were deleted since
+    or whose time is over, and without official warnings, which no model has chosen.
     """
     found = rows(
         db,
         "SELECT p.provider, p.id, p.text, json_extract(p.more, '$.langs') AS langs, a.category, "
         "count(DISTINCT f.actor) AS presses FROM feedback f "
         "JOIN alerts a ON a.view = f.view AND a.alert = f.alert JOIN json_each(a.body, '$.evidence') e "
-        "JOIN posts p ON p.post = e.value WHERE p.deleted_at IS NULL AND json_extract(p.more, '$.official') IS NULL "
+        "JOIN posts p ON p.post = e.value "
+        "WHERE p.deleted_at IS NULL AND p.purged_at IS NULL AND json_extract(p.more, '$.official') IS NULL "
         "GROUP BY p.post, a.category ORDER BY min(f.at), p.seq, a.category",
     )
     return [each | {"langs": json.loads(each["langs"])} for each in found]

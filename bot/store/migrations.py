@@ -234,6 +234,34 @@ def m004_terms(db: sqlite_utils.Database) -> None:
     )
 
 
+@_steps()
+def m005_sources(db: sqlite_utils.Database) -> None:
+    """How sources are doing, what was pushed to us, and which posts have outlived their retention."""
+    db.executescript(
+        """
+        CREATE TABLE source_states (
+            source TEXT PRIMARY KEY, at TEXT NOT NULL, state TEXT NOT NULL, items INTEGER NOT NULL,
+            dropped INTEGER NOT NULL, skipped INTEGER NOT NULL, reconnects INTEGER NOT NULL, lag_s REAL,
+            per_second REAL NOT NULL, usual_per_second REAL NOT NULL,
+            usual_gap_s REAL,                 -- between two items; None while too few came
+            last_item_at TEXT, last_error TEXT, remedy TEXT,
+            quiet_since TEXT                  -- the operators were told that it is quiet
+        ) WITHOUT ROWID;
+
+        -- Post lines that were taken and not yet read; AUTOINCREMENT, since a row's number is the source's cursor.
+        CREATE TABLE pushed (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, item TEXT NOT NULL, line BLOB NOT NULL,
+            received_at TEXT NOT NULL, UNIQUE (source, item)
+        );
+        CREATE TABLE push_signatures (signature TEXT PRIMARY KEY, expires_at TEXT NOT NULL) WITHOUT ROWID;
+
+        ALTER TABLE posts ADD COLUMN purged_at TEXT;  -- text, author and embedding are gone for good
+        CREATE INDEX posts_kept ON posts (provider, received_at) WHERE purged_at IS NULL;
+        CREATE INDEX posts_deleted ON posts (received_at) WHERE deleted_at IS NOT NULL AND purged_at IS NULL;
+        """
+    )
+
+
 with contextlib.closing(sqlite_utils.Database(memory=True)) as _empty:
     _KNOWN = frozenset(step.name for step in _steps.pending(_empty))
 

@@ -10,6 +10,7 @@ from sqlite_utils import Database
 from bot.domain import times
 from bot.domain.delivery import Quote
 from bot.domain.post import Candidate, Deletion, Official, Post, Span
+from bot.store import retention
 from bot.store.database import row, rows
 
 
@@ -50,7 +51,7 @@ def add(db: Database, candidate: Candidate) -> None:
         "from_media": candidate.media,
     }
     db.execute(
-        "INSERT OR IGNORE INTO posts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+        "INSERT OR IGNORE INTO posts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
         [
             candidate.seq,
             post.key,
@@ -77,7 +78,8 @@ def delete(db: Database, deletion: Deletion, *, after_seq: int, stream_at: datet
     if deletion.id is not None:
         where, params = "post = ?", [deletion.key]
     else:
-        where, params = "provider = ? AND author = ?", [deletion.provider, deletion.author]
+        was = retention.pseudonym(db, deletion.provider, deletion.author or "")
+        where, params = "provider = ? AND author IN (?, ?)", [deletion.provider, deletion.author, was]
     keys = [
         found["post"]
         for found in rows(db, f"SELECT post FROM posts WHERE {where} AND deleted_at IS NULL", params)  # noqa: S608
@@ -104,10 +106,10 @@ def delete(db: Database, deletion: Deletion, *, after_seq: int, stream_at: datet
 
 
 def quotes(db: Database, keys: Iterable[str]) -> tuple[Quote, ...]:
-    """The posts to quote, without those that were deleted since."""
+    """The posts to quote, without those that were deleted since, or whose time is over."""
     found = []
     for key in keys:
-        post = row(db, "SELECT * FROM posts WHERE post = ? AND deleted_at IS NULL", [key])
+        post = row(db, "SELECT * FROM posts WHERE post = ? AND deleted_at IS NULL AND purged_at IS NULL", [key])
         if post is not None:
             found.append(
                 Quote(
@@ -119,6 +121,17 @@ def quotes(db: Database, keys: Iterable[str]) -> tuple[Quote, ...]:
                 )
             )
     return tuple(found)
+
+
+def kept_ids(db: Database, provider: str, since: datetime) -> list[str]:
+    """The provider's ids of its posts that were received from ``since`` on and not deleted, the newest first: what has
+    to be asked about where a provider does not tell of deletions."""
+    found = rows(
+        db,
+        "SELECT id FROM posts WHERE provider = ? AND received_at >= ? AND deleted_at IS NULL ORDER BY seq DESC",
+        [provider, times.to_text(since)],
+    )
+    return [each["id"] for each in found]
 
 
 def get(db: Database, post_id: str) -> Candidate | None:

@@ -1,16 +1,32 @@
-"""FakeJetstream: a server on 127.0.0.1 that speaks both Jetstream protocols, with scripted faults."""
+"""FakeJetstream: a server on 127.0.0.1 that speaks both Jetstream protocols, packed or not, with scripted faults."""
 
 import asyncio
 import bisect
+import functools
 import json
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
+import zstandard
 from aiohttp import WSMsgType, web
+
+from tests.fakes.jetstream_faults import (
+    AnswerDictionary,
+    Cut,
+    Drop,
+    EndWith,
+    Fault,
+    Garbage,
+    PackWith,
+    Refuse,
+    Slow,
+    Split,
+    Stall,
+)
 
 KEPT = timedelta(hours=36)
 POST = "app.bsky.feed.post"
@@ -23,6 +39,22 @@ def did(number: int) -> str:
     """A fictional account."""
     letters = "".join("abcdefghij"[int(digit)] for digit in f"{number:04d}")
     return f"did:plc:aaaaaaaaaaaaaaaaaaaa{letters}"
+
+
+@functools.cache
+def dictionary(salt: str = "invented") -> bytes:
+    """A zstd dictionary for frames like ours; another ``salt``, another id."""
+    log = FakeJetstream()
+    posts = [log.add_post(f"{salt} {number} words over the town", author=number) for number in range(400)]
+    samples: list[Any] = [frame for each in posts for frame in (each.v1(), each.v2())]
+    return zstandard.train_dictionary(4096, samples).as_bytes()
+
+
+def pack(data: bytes, with_dictionary: bytes, *, sized: bool = True) -> bytes:
+    packer = zstandard.ZstdCompressor(
+        dict_data=zstandard.ZstdCompressionDict(with_dictionary), write_content_size=sized
+    )
+    return packer.compress(data)
 
 
 @dataclass(kw_only=True)
@@ -51,76 +83,22 @@ class Event:
         ).encode()
 
 
-# Faults: each is used up by one connection (or one request), in the order in which they were scripted.
-
-
-@dataclass(frozen=True)
-class Drop:
-    """Cut the connection after ``after`` frames, with a close frame or (``rude``) without."""
-
-    after: int
-    rude: bool = True
-
-
-@dataclass(frozen=True)
-class Garbage:
-    """``data`` instead of nothing before frame number ``at``."""
-
-    at: int
-    data: bytes = b"\x00\xff{not json"
-    binary: bool = False
-
-
-@dataclass(frozen=True)
-class Split:
-    """Frame number ``at`` in two WebSocket fragments."""
-
-    at: int
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Half of frame number ``at``, then the end of the connection."""
-
-    at: int
-
-
-@dataclass(frozen=True)
-class Stall:
-    """After ``after`` frames: nothing more, not even an answer to a ping."""
-
-    after: int
-
-
-@dataclass(frozen=True)
-class Refuse:
-    """An HTTP answer instead of a WebSocket."""
-
-    status: int
-    headers: dict[str, str] = field(default_factory=dict)
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class EndWith:
-    """Protocol 2's error frame after ``after`` frames, then a close."""
-
-    after: int
-    error: str = "ConsumerTooSlow"
-
-
-Fault = Drop | Garbage | Split | Cut | Stall | Refuse | EndWith
-
-
 class FakeJetstream:
     """``async with FakeJetstream() as fake``; the source under test gets ``fake.url(version)``.
 
     It holds a log of events. A v1 cursor is a time and clamped to ``kept`` before ``clock()``; a v2 cursor is a seq
     (inclusive; too old: 400 CursorTooOld) or, from 10^15 on, a time. ``forget(n)`` drops the oldest n events.
+    Events are ``step`` apart, or happen when ``clock()`` says with ``stamped``. Who asks for packed frames gets them,
+    packed with ``dictionary``.
     """
 
-    def __init__(self, *, clock: Callable[[], datetime] = lambda: START + timedelta(minutes=1)) -> None:
+    def __init__(
+        self, *, clock: Callable[[], datetime] = lambda: START + timedelta(minutes=1), stamped: bool = False
+    ) -> None:
         self.clock = clock
+        self.stamped = stamped
+        self.dictionary = b""
+        self.packed = 0  # frames
         self.events: list[Event] = []
         self.faults: list[Fault] = []
         self.requests: list[dict[str, list[str]]] = []
@@ -135,22 +113,36 @@ class FakeJetstream:
         self._open: set[web.WebSocketResponse] = set()
 
     async def __aenter__(self) -> Self:
+        self.dictionary = self.dictionary or dictionary()
+        await self.come()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.go()
+
+    async def come(self) -> None:
+        """Listen, at the port where it was before if it was there."""
+        self._closing.clear()
         app = web.Application()
         app.router.add_get("/subscribe", self._serve)
         app.router.add_get(f"/xrpc/{V2_TYPE}", self._serve)
+        app.router.add_get("/xrpc/network.bsky.jetstream.getZstdDictionary", self._give_dictionary)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def go(self) -> None:
+        """Away, without a word; the log stays."""
         self._closing.set()
         self._grown.set()
+        self.hang_up()
+        await self._runner.cleanup()
+
+    def hang_up(self) -> None:
         for ws in list(self._open):
             _abort(ws)
-        await self._runner.cleanup()
 
     def url(self, version: int) -> str:
         return f"ws://127.0.0.1:{self.port}" + ("/subscribe" if version == 1 else f"/xrpc/{V2_TYPE}")
@@ -182,6 +174,14 @@ class FakeJetstream:
     def add_identity(self, *, author: int = 1) -> Event:
         return self._add("identity", author, {"did": did(author), "seq": 5, "time": "2031-05-14T12:00:00Z"})
 
+    def add_sync(self, *, author: int = 1) -> Event:
+        return self._add("sync", author, {"did": did(author), "seq": 6, "rev": "3maaa", "time": "2031-05-14T12:00:00Z"})
+
+    def expire(self) -> None:
+        """Forget what is older than ``KEPT``."""
+        floor_us = int((self.clock() - KEPT).timestamp() * 1_000_000)
+        self.forget(bisect.bisect_left(self.events, floor_us, key=lambda event: event.time_us))
+
     def forget(self, count: int) -> None:
         """No longer keep the oldest ``count`` events; their cursors are too old."""
         self._floor_seq = self.events[count].seq if count < len(self.events) else self._next_seq
@@ -212,6 +212,9 @@ class FakeJetstream:
 
     def _add(self, kind: str, author: int, body: dict[str, Any]) -> Event:
         time_us = int(START.timestamp() * 1_000_000) + self._next_seq * (self.step // timedelta(microseconds=1))
+        if self.stamped:
+            last_us = self.events[-1].time_us if self.events else 0
+            time_us = max(int(self.clock().timestamp() * 1_000_000), last_us + 1)
         event = Event(seq=self._next_seq, time_us=time_us, kind=kind, did=did(author), body=body)
         self._next_seq += 1
         self.events.append(event)
@@ -231,6 +234,9 @@ class FakeJetstream:
         bad = [name for name in ("wantedCollections",) if version == 2 and name in request.query]
         if bad:
             return web.json_response({"error": "InvalidRequest", "message": "use collections"}, status=400)
+        asked = request.query.get("zstdDictionary")
+        if asked is not None and int(asked) != zstandard.ZstdCompressionDict(self.dictionary).dict_id():
+            return web.json_response({"error": "UnknownZstdDictionary", "message": "retired"}, status=400)
         try:
             start, notice = self._start(version, request.query.get("cursor"))
         except _TooOldError:
@@ -239,6 +245,10 @@ class FakeJetstream:
         await ws.prepare(request)
         self._open.add(ws)
         self.sent_by_connection.append(0)
+        packing = self.dictionary if asked is not None or request.query.get("compress") == "true" else b""
+        if isinstance(fault, PackWith) and packing:
+            self.faults.remove(fault)
+            packing = fault.data
         reader = asyncio.create_task(
             self._answer_pings(ws, deaf=isinstance(fault, Stall)), name="fake-jetstream-reader"
         )
@@ -246,7 +256,8 @@ class FakeJetstream:
             if notice:
                 info = {"$type": f"{V2_TYPE}#info", "name": notice, "message": "scripted"}
                 await ws.send_str(json.dumps({"$type": "message", "payload": info}))
-            await self._send_from(request, ws, version, start, None if isinstance(fault, Refuse) else fault)
+            wire = _Wire(request, ws, version, packing, fault)
+            await self._send_from(wire, start)
         except (ConnectionError, RuntimeError):
             pass
         finally:
@@ -276,23 +287,28 @@ class FakeJetstream:
             return tip, "FutureCursor"
         return number, ""
 
-    async def _send_from(
-        self, request: web.Request, ws: web.WebSocketResponse, version: int, seq: int, fault: Fault | None
-    ) -> None:
+    async def _give_dictionary(self, _: web.Request) -> web.Response:
+        fault = self.faults[0] if self.faults else None
+        if isinstance(fault, AnswerDictionary):
+            self.faults.remove(fault)
+            return web.Response(status=fault.status, body=fault.body)
+        return web.Response(body=self.dictionary, content_type="application/octet-stream")
+
+    async def _send_from(self, wire: "_Wire", seq: int) -> None:
         number = 0
         while not self._closing.is_set():
-            if await self._fault(request, ws, fault, number, version, seq):
+            if await self._fault(wire, number, seq):
                 return
-            event = self._next_wanted(request, seq)
+            event = self._next_wanted(wire.request, seq)
             if event is None:
                 self._grown.clear()
                 await self._grown.wait()
                 continue
-            if not (isinstance(fault, Split) and fault.at == number):
-                data = event.v1() if version == 1 else event.v2()
-                await ws._writer.send_frame(data, WSMsgType.TEXT)  # type: ignore[union-attr]
+            if not (isinstance(wire.fault, Split | Slow) and wire.fault.at == number):
+                await wire.send(wire.frame(event))
             number += 1
             self.sent += 1
+            self.packed += bool(wire.packing)
             self.sent_by_connection[-1] += 1
             seq = event.seq + 1
 
@@ -301,52 +317,55 @@ class FakeJetstream:
         collections = request.query.getall("wantedCollections", []) + request.query.getall("collections", [])
         kinds = request.query.getall("kinds", [])
         for event in self.events[bisect.bisect_left(self.events, seq, key=lambda event: event.seq) :]:
-            if kinds and event.kind not in kinds:
+            if (kinds and event.kind not in kinds) or (event.kind == "sync" and not kinds):
                 continue
             if event.kind != "commit" or not collections or event.body["collection"] in collections:
                 return event
         return None
 
-    async def _fault(
-        self, request: web.Request, ws: web.WebSocketResponse, fault: Fault | None, number: int, version: int, seq: int
-    ) -> bool:
+    async def _fault(self, wire: "_Wire", number: int, seq: int) -> bool:
         """Do what is scripted before frame ``number``; is the connection over?"""
-        event = self._next_wanted(request, seq)
-        data = b"" if event is None else event.v1() if version == 1 else event.v2()
+        fault = wire.fault
+        if fault is None or fault not in self.faults:
+            return False
+        event = self._next_wanted(wire.request, seq)
+        data = b"" if event is None else wire.frame(event)
         match fault:
-            case Drop(after=after, rude=rude) if after == number and fault in self.faults:
+            case Drop(after=after, rude=rude) if after == number:
                 self.faults.remove(fault)
                 if rude:
-                    _abort(ws)
+                    _abort(wire.ws)
                 else:
-                    await ws.close(code=1001)
+                    await wire.ws.close(code=1001)
                 return True
-            case Garbage(at=at) if at == number and fault in self.faults:
+            case Garbage(at=at) if at == number:
                 self.faults.remove(fault)
                 kind = WSMsgType.BINARY if fault.binary else WSMsgType.TEXT
-                await ws._writer.send_frame(fault.data, kind)  # type: ignore[union-attr]
-            case Split(at=at) if at == number and data and fault in self.faults:
+                await wire.ws._writer.send_frame(fault.data, kind)  # type: ignore[union-attr]
+            case Split(at=at) if at == number and data:
                 self.faults.remove(fault)
                 half = len(data) // 2
-                assert request.transport is not None
-                request.transport.write(_frame(data[:half], opcode=0x1, final=False))
-                await asyncio.sleep(0)
-                request.transport.write(_frame(data[half:], opcode=0x0, final=True))
-            case Cut(at=at) if at == number and data and fault in self.faults:
+                await wire.write(_frame(data[:half], opcode=wire.kind.value, final=False))
+                await wire.write(_frame(data[half:], opcode=0x0, final=True))
+            case Slow(at=at) if at == number and data:
                 self.faults.remove(fault)
-                assert request.transport is not None
-                whole = _frame(data, opcode=0x1, final=True)
-                request.transport.write(whole[: len(whole) // 2])
-                request.transport.close()
+                for byte in _frame(data, opcode=wire.kind.value, final=True):
+                    await wire.write(bytes([byte]))
+            case Cut(at=at) if at == number and data:
+                self.faults.remove(fault)
+                whole = _frame(data, opcode=wire.kind.value, final=True)
+                await wire.write(whole[: len(whole) // 2])
+                assert wire.request.transport is not None
+                wire.request.transport.close()
                 return True
-            case Stall(after=after) if after == number and fault in self.faults:
+            case Stall(after=after) if after == number:
                 self.faults.remove(fault)
                 await self._closing.wait()
                 return True
-            case EndWith(after=after, error=error) if after == number and fault in self.faults:
+            case EndWith(after=after, error=error) if after == number:
                 self.faults.remove(fault)
-                await ws.send_str(json.dumps({"$type": "error", "error": error, "message": "scripted"}))
-                await ws.close(code=1008)
+                await wire.ws.send_str(json.dumps({"$type": "error", "error": error, "message": "scripted"}))
+                await wire.ws.close(code=1008)
                 return True
         return False
 
@@ -359,6 +378,34 @@ class FakeJetstream:
                 await ws.pong(message.data)
             elif message.type is not WSMsgType.PONG:
                 return
+
+
+@dataclass(frozen=True)
+class _Wire:
+    """One connection. ``packing``: the dictionary, or nothing for plain text."""
+
+    request: web.Request
+    ws: web.WebSocketResponse
+    version: int
+    packing: bytes
+    fault: Fault | None
+
+    @property
+    def kind(self) -> WSMsgType:
+        return WSMsgType.BINARY if self.packing else WSMsgType.TEXT
+
+    def frame(self, event: Event) -> bytes:
+        data = event.v1() if self.version == 1 else event.v2()
+        return pack(data, self.packing) if self.packing else data
+
+    async def send(self, data: bytes) -> None:
+        await self.ws._writer.send_frame(data, self.kind)  # type: ignore[union-attr]
+
+    async def write(self, raw: bytes) -> None:
+        """Past aiohttp, which only sends whole frames."""
+        assert self.request.transport is not None
+        self.request.transport.write(raw)
+        await asyncio.sleep(0)
 
 
 class _TooOldError(Exception):

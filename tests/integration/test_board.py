@@ -3,13 +3,14 @@
 import base64
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot import admin, app, config
@@ -18,7 +19,8 @@ from bot.domain import access as rules
 from bot.domain import alert as alerts
 from bot.domain import errors
 from bot.domain.access import Organisation, OrganisationState
-from bot.domain.post import Deletion
+from bot.domain.post import Arrival, Deletion
+from bot.ingest.source import SourceHealth
 from bot.store import directory
 from bot.web import server
 from bot.web.board import Board
@@ -482,13 +484,48 @@ class Deaf:
         raise NotImplementedError
 
 
-async def test_the_address_is_printed_whatever_the_level_of_the_log(world, capsys):
-    """With nothing to read and nowhere to deliver, the service ends by itself."""
+class Passer:
+    """A source that asks for the board as soon as the service has ``printed`` its address, then stops the service."""
+
+    name = provider = "passer"
+    live = False
+
+    def __init__(self, printed: Callable[[], str]) -> None:
+        self.health = SourceHealth()
+        self.answered: list[tuple[int, str]] = []
+        self._printed = printed
+
+    async def posts(self, after: str | None) -> AsyncGenerator[Arrival, None]:
+        try:
+            address = re.search(r"^board: (http://127\.0\.0\.1:\d+)$", self._printed(), re.MULTILINE)
+            assert address is not None
+            async with ClientSession() as session, session.get(f"{address[1]}/board/events") as response:
+                self.answered.append((response.status, await response.text()))
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+        return
+        yield
+
+
+async def passed(world: World, printed: Callable[[], str], *routes: web.AbstractRouteDef) -> tuple[int, str]:
+    """What the running service's board answers to somebody on this machine, without a token."""
+    passer = Passer(printed)
     service = app.Service(world.database, Deaf(), Gazetteer.from_geonames({}, {}, {}))
-    await service.run([], {}, config.Web(port=0), [])
-    assert [
-        line for line in capsys.readouterr().err.splitlines() if re.fullmatch(r"board: http://127\.0\.0\.1:\d+", line)
-    ]
+    service.use({})
+    await service.run([passer], {}, config.Web(port=0), list(routes))
+    return passer.answered[0]
+
+
+async def test_the_service_prints_where_the_board_is_beside_its_log(world, capsys):
+    assert (await passed(world, lambda: capsys.readouterr().err))[0] == 200
+
+
+async def test_a_service_with_mounted_routes_keeps_its_board_to_those_with_the_token(world, capsys):
+    async def mounted(request: web.Request) -> web.Response:
+        raise NotImplementedError
+
+    status, why = await passed(world, lambda: capsys.readouterr().err, web.post("/slack/events", mounted))
+    assert (status, "a public address points here for Slack" in why) == (403, True)
 
 
 async def test_another_site_cannot_send_the_login_form(local):

@@ -6,15 +6,14 @@ import random
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
 
 import pytest
 
 from bot.domain import errors, post
-from bot.ingest import jetstream
 from bot.ingest.source import State
+from tests import streams
 from tests.fakes import sources
-from tests.fakes.sources import Cut, Drop, EndWith, Fault, Garbage, Refuse, Split, Stall
+from tests.fakes.jetstream_faults import Cut, Drop, EndWith, Fault, Garbage, Refuse, Split, Stall
 
 VERSIONS = pytest.mark.parametrize("version", [1, 2])
 
@@ -26,57 +25,6 @@ async def fake() -> AsyncIterator[sources.FakeJetstream]:
         assert server.unfired() == []
 
 
-class Waits:
-    """Stands in for asyncio.sleep: notes, does not wait."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-        self.before: Callable[[], Any] = lambda: None
-
-    async def __call__(self, seconds: float) -> None:
-        self.seconds.append(seconds)
-        self.before()
-        await asyncio.sleep(0)
-
-
-def make_source(*urls: str, **settings: Any) -> jetstream.JetstreamSource:
-    defaults: dict[str, Any] = {
-        "rng": random.Random(1),
-        "clock": lambda: sources.START + timedelta(minutes=1),
-        "sleep": Waits(),
-    }
-    return jetstream.JetstreamSource("bluesky", list(urls), **defaults | settings)
-
-
-async def take(source: jetstream.JetstreamSource, count: int, after: str | None) -> list[post.Arrival]:
-    arrivals = []
-    async with asyncio.timeout(10), contextlib.aclosing(source.posts(after)) as posts:
-        async for arrival in posts:
-            arrivals.append(arrival)
-            if len(arrivals) == count:
-                break
-    return arrivals
-
-
-def before_all(version: int, fake: sources.FakeJetstream) -> str:
-    """The cursor right before the first event."""
-    first = fake.events[0]
-    host = f"127.0.0.1:{fake.port}"
-    return str(first.time_us - 1) if version == 1 else f"{host}:{first.seq - 1}:{first.time_us - 1}"
-
-
-def texts(arrivals: list[post.Arrival]) -> list[str]:
-    return [arrival.item.text for arrival in arrivals if isinstance(arrival.item, post.Post)]
-
-
-def fill(fake: sources.FakeJetstream, count: int = 6) -> list[str]:
-    for number in range(count):
-        fake.add_post(f"invented {number}", author=number)
-        fake.add_like(author=number)
-        fake.add_identity(author=number)
-    return [f"invented {number}" for number in range(count)]
-
-
 @VERSIONS
 async def test_posts_arrive_as_posts(version: int, fake: sources.FakeJetstream) -> None:
     event = fake.add_post(
@@ -85,8 +33,8 @@ async def test_posts_arrive_as_posts(version: int, fake: sources.FakeJetstream) 
         reply={"parent": {"uri": "at://did:plc:aaa/app.bsky.feed.post/1", "cid": "b"}},
         embed={"$type": "app.bsky.embed.images", "images": [{"alt": "", "image": {"ref": {"$link": "bafyimage"}}}]},
     )
-    source = make_source(fake.url(version))
-    (arrival,) = await take(source, 1, before_all(version, fake))
+    source = streams.make_source(fake.url(version))
+    (arrival,) = await streams.take(source, 1, streams.before_all(version, fake))
 
     item = arrival.item
     assert isinstance(item, post.Post)
@@ -102,15 +50,15 @@ async def test_posts_arrive_as_posts(version: int, fake: sources.FakeJetstream) 
 
 @VERSIONS
 async def test_without_a_cursor_it_starts_at_the_present(version: int, fake: sources.FakeJetstream) -> None:
-    fill(fake)
-    source = make_source(fake.url(version))
-    reading = asyncio.create_task(take(source, 1, None))
+    streams.fill(fake)
+    source = streams.make_source(fake.url(version))
+    reading = asyncio.create_task(streams.take(source, 1, None))
     while not source.health.answered:
         await asyncio.sleep(0)
     while not fake.sent_by_connection:
         await asyncio.sleep(0)
     fake.add_post("after it began")
-    assert texts(await reading) == ["after it began"]
+    assert streams.texts(await reading) == ["after it began"]
     assert fake.cursors() == [None]
 
 
@@ -121,41 +69,41 @@ async def test_without_a_cursor_it_starts_at_the_present(version: int, fake: sou
 async def test_a_break_at_any_frame_loses_and_repeats_nothing(
     version: int, make_fault: Callable[[int], Fault], fake: sources.FakeJetstream
 ) -> None:
-    expected = fill(fake)
+    expected = streams.fill(fake)
     frames = 12 if version == 1 else 6  # v2 is asked for commits and accounts only, v1 always sends identities
     positions = range(frames) if make_fault is Cut else range(frames + 1)
     for position in positions:
         fake.script(make_fault(position))
-        arrivals = await take(make_source(fake.url(version)), 6, before_all(version, fake))
+        arrivals = await streams.take(streams.make_source(fake.url(version)), 6, streams.before_all(version, fake))
         if fake.faults and position == frames:  # everything had been read before the break came
             fake.faults.clear()
-        assert texts(arrivals) == expected, position
+        assert streams.texts(arrivals) == expected, position
         assert not fake.faults
 
 
 @VERSIONS
 async def test_breaks_one_after_the_other_lose_nothing(version: int, fake: sources.FakeJetstream) -> None:
-    expected = fill(fake)
+    expected = streams.fill(fake)
     fake.script(*(Drop(number) for number in (0, 1, 2, 3, 2)))
-    source = make_source(fake.url(version))
-    reading = asyncio.create_task(take(source, 7, before_all(version, fake)))
+    source = streams.make_source(fake.url(version))
+    reading = asyncio.create_task(streams.take(source, 7, streams.before_all(version, fake)))
     while fake.faults:
         await asyncio.sleep(0)
     fake.add_post("the last")
-    assert texts(await reading) == [*expected, "the last"]
+    assert streams.texts(await reading) == [*expected, "the last"]
     assert source.health.reconnects > 0
     assert source.health.gaps == 0
 
 
 @VERSIONS
 async def test_a_new_process_goes_on_after_the_last_cursor(version: int, fake: sources.FakeJetstream) -> None:
-    expected = fill(fake)
-    first = await take(make_source(fake.url(version)), 3, before_all(version, fake))
-    rest = await take(make_source(fake.url(version)), 3 if version == 2 else 6, first[-1].cursor)
+    expected = streams.fill(fake)
+    first = await streams.take(streams.make_source(fake.url(version)), 3, streams.before_all(version, fake))
+    rest = await streams.take(streams.make_source(fake.url(version)), 3 if version == 2 else 6, first[-1].cursor)
     if version == 2:
-        assert texts(first + rest) == expected
+        assert streams.texts(first + rest) == expected
     else:  # a time cursor goes back five seconds; the store knows what comes again
-        assert texts(rest) == expected
+        assert streams.texts(rest) == expected
         assert fake.cursors()[-1] == int(first[-1].cursor) - 5_000_000
 
 
@@ -163,17 +111,17 @@ async def test_a_new_process_goes_on_after_the_last_cursor(version: int, fake: s
 async def test_a_break_before_the_first_event_does_not_lose_it(version: int, fake: sources.FakeJetstream) -> None:
     clock = lambda: sources.START  # noqa: E731
     fake.script(Drop(0))
-    waits = Waits()
+    waits = streams.Waits()
     waits.before = lambda: fake.add_post("while we were away")
-    source = make_source(fake.url(version), sleep=waits, clock=clock)
-    assert texts(await take(source, 1, None)) == ["while we were away"]
+    source = streams.make_source(fake.url(version), sleep=waits, clock=clock)
+    assert streams.texts(await streams.take(source, 1, None)) == ["while we were away"]
     assert source.health.gaps == 0
 
 
 @VERSIONS
 async def test_deletions_updates_and_accounts(version: int, fake: sources.FakeJetstream) -> None:
     made = fake.add_post("first words", rkey="3kaaa")
-    fake.add_update("second words", rkey="3kaaa")
+    edit = fake.add_update("second words", rkey="3kaaa")
     fake.add_delete(rkey="3kaaa")
     for status in ("deleted", "takendown", "suspended", "deactivated", None):
         fake.add_account(author=2, status=status)
@@ -181,51 +129,83 @@ async def test_deletions_updates_and_accounts(version: int, fake: sources.FakeJe
     fake.add_account(author=3, status="desynchronized")
     fake.add_account(author=3, status="throttled")
     fake.add_post("the end")
-    arrivals = await take(make_source(fake.url(version)), 10, before_all(version, fake))
+    arrivals = await streams.take(streams.make_source(fake.url(version)), 10, streams.before_all(version, fake))
 
-    assert texts(arrivals) == ["first words", "second words", "the end"]
+    assert streams.texts(arrivals) == ["first words", "second words", "the end"]
     deletions = [arrival.item for arrival in arrivals if isinstance(arrival.item, post.Deletion)]
     assert [item.id for item in deletions] == [made.uri] * 2 + [None] * 5
     assert [item.author for item in deletions] == [None] * 2 + [sources.did(2)] * 5
     assert isinstance(arrivals[1].item, post.Deletion), "the old words go before the new ones come"
+    assert isinstance(arrivals[2].item, post.Post)
+    assert arrivals[2].item.id == f"{made.uri}#{edit.body['rev']}", "a stored post never changes"
     assert {item.provider for item in deletions} == {"bluesky"}
+
+
+@VERSIONS
+async def test_what_is_for_signed_in_readers_only_is_skipped(version: int, fake: sources.FakeJetstream) -> None:
+    hidden = {"$type": "com.atproto.label.defs#selfLabels", "values": [{"val": "!no-unauthenticated"}]}
+    fake.add_post("not for us", labels=hidden)
+    made = fake.add_post("for everybody", rkey="3kaaa", labels={"values": [{"val": "graphic-media"}]})
+    fake.add_update("for a few", rkey="3kaaa", labels=hidden)
+    fake.add_post("the end")
+    fake.script(Drop(3))
+    source = streams.make_source(fake.url(version))
+    arrivals = await streams.take(source, 3, streams.before_all(version, fake))
+    assert streams.texts(arrivals) == ["for everybody", "the end"]
+    assert isinstance(arrivals[1].item, post.Deletion)
+    assert arrivals[1].item.id == made.uri, "what it said before goes all the same"
+    assert (source.health.skipped, source.health.dropped) == (2, 0), "each once, whatever comes again"
+
+
+@VERSIONS
+async def test_identities_syncs_and_accounts_that_are_back_yield_nothing(
+    version: int, fake: sources.FakeJetstream
+) -> None:
+    for number in range(3):
+        fake.add_identity(author=number)
+        fake.add_sync(author=number)
+        fake.add_account(author=number, active=True, status=None)
+    fake.add_post("the end")
+    source = streams.make_source(fake.url(version))
+    assert streams.texts(await streams.take(source, 1, streams.before_all(version, fake))) == ["the end"]
+    assert (source.health.dropped, source.health.skipped, source.health.gaps) == (0, 0, 0)
 
 
 @VERSIONS
 async def test_a_crash_between_the_halves_of_an_update_loses_none(version: int, fake: sources.FakeJetstream) -> None:
     fake.add_post("first words", rkey="3kaaa")
     fake.add_update("second words", rkey="3kaaa")
-    half = await take(make_source(fake.url(version)), 2, before_all(version, fake))
-    again = await take(make_source(fake.url(version)), 3 if version == 1 else 2, half[-1].cursor)
-    assert texts(again)[-1] == "second words"
+    half = await streams.take(streams.make_source(fake.url(version)), 2, streams.before_all(version, fake))
+    again = await streams.take(streams.make_source(fake.url(version)), 3 if version == 1 else 2, half[-1].cursor)
+    assert streams.texts(again)[-1] == "second words"
 
 
 @VERSIONS
 @pytest.mark.parametrize("binary", [False, True])
 async def test_garbage_is_counted_and_kills_nothing(version: int, binary: bool, fake: sources.FakeJetstream) -> None:
-    expected = fill(fake, 3)
-    source = make_source(fake.url(version))
+    expected = streams.fill(fake, 3)
+    source = streams.make_source(fake.url(version))
     fake.script(Garbage(1, binary=binary))
-    assert texts(await take(source, 3, before_all(version, fake))) == expected
+    assert streams.texts(await streams.take(source, 3, streams.before_all(version, fake))) == expected
     assert source.health.dropped == 1
     assert len(fake.requests) == 1
 
 
 @VERSIONS
 async def test_a_huge_frame_is_dropped_and_the_connection_kept(version: int, fake: sources.FakeJetstream) -> None:
-    expected = fill(fake, 2)
+    expected = streams.fill(fake, 2)
     fake.script(Garbage(1, data=b'{"did":"' + b"a" * 10_000_000 + b'"}'))
-    source = make_source(fake.url(version))
-    assert texts(await take(source, 2, before_all(version, fake))) == expected
+    source = streams.make_source(fake.url(version))
+    assert streams.texts(await streams.take(source, 2, streams.before_all(version, fake))) == expected
     assert (source.health.dropped, len(fake.requests)) == (1, 1)
 
 
 @VERSIONS
 async def test_a_frame_in_two_fragments_is_one_frame(version: int, fake: sources.FakeJetstream) -> None:
-    expected = fill(fake, 3)
+    expected = streams.fill(fake, 3)
     fake.script(Split(2))
-    source = make_source(fake.url(version))
-    assert texts(await take(source, 3, before_all(version, fake))) == expected
+    source = streams.make_source(fake.url(version))
+    assert streams.texts(await streams.take(source, 3, streams.before_all(version, fake))) == expected
     assert source.health.dropped == 0
 
 
@@ -236,11 +216,11 @@ async def test_retry_after_is_honoured_and_429_never_ends_it(
 ) -> None:
     now = sources.START + timedelta(minutes=1)
     header = format_datetime(now + timedelta(seconds=17), usegmt=True) if dated else "17"
-    expected = fill(fake, 1)
+    expected = streams.fill(fake, 1)
     fake.script(*[Refuse(429, {"Retry-After": header})] * 30)
-    waits = Waits()
-    source = make_source(fake.url(version), sleep=waits)
-    assert texts(await take(source, 1, before_all(version, fake))) == expected
+    waits = streams.Waits()
+    source = streams.make_source(fake.url(version), sleep=waits)
+    assert streams.texts(await streams.take(source, 1, streams.before_all(version, fake))) == expected
     assert len(waits.seconds) == 30
     assert all(17 <= seconds <= 17 + 60 for seconds in waits.seconds)
     assert source.health.last_error is not None
@@ -249,21 +229,21 @@ async def test_retry_after_is_honoured_and_429_never_ends_it(
 
 
 async def test_back_off_doubles_with_full_jitter_up_to_a_minute(fake: sources.FakeJetstream) -> None:
-    fill(fake, 1)
+    streams.fill(fake, 1)
     fake.script(*[Refuse(503)] * 12)
-    waits = Waits()
-    await take(make_source(fake.url(1), sleep=waits), 1, before_all(1, fake))
+    waits = streams.Waits()
+    await streams.take(streams.make_source(fake.url(1), sleep=waits), 1, streams.before_all(1, fake))
     rng = random.Random(1)
     assert waits.seconds == [rng.uniform(0, min(60.0, 0.5 * 2**n)) for n in range(12)]
 
 
 async def test_a_healthy_minute_resets_the_back_off(fake: sources.FakeJetstream) -> None:
-    fill(fake, 1)
+    streams.fill(fake, 1)
     fake.script(*[Refuse(503)] * 8, Drop(1), Refuse(503))
-    waits = Waits()
+    waits = streams.Waits()
     hour = iter(range(0, 1_000_000, 61))
-    source = make_source(fake.url(1), sleep=waits, monotonic=lambda: float(next(hour)))
-    reading = asyncio.create_task(take(source, 2, before_all(1, fake)))
+    source = streams.make_source(fake.url(1), sleep=waits, monotonic=lambda: float(next(hour)))
+    reading = asyncio.create_task(streams.take(source, 2, streams.before_all(1, fake)))
     while fake.faults:
         await asyncio.sleep(0)
     fake.add_post("later")
@@ -273,21 +253,21 @@ async def test_a_healthy_minute_resets_the_back_off(fake: sources.FakeJetstream)
 
 @VERSIONS
 async def test_a_half_open_connection_is_noticed(version: int, fake: sources.FakeJetstream) -> None:
-    expected = fill(fake, 4)
+    expected = streams.fill(fake, 4)
     fake.script(Stall(2))
-    source = make_source(fake.url(version), heartbeat_s=0.02)
-    assert texts(await take(source, 4, before_all(version, fake))) == expected
+    source = streams.make_source(fake.url(version), heartbeat_s=0.02)
+    assert streams.texts(await streams.take(source, 4, streams.before_all(version, fake))) == expected
     assert source.health.last_error is not None
     assert "no ping" in source.health.last_error
 
 
 async def test_a_quiet_server_that_answers_pings_is_kept(fake: sources.FakeJetstream) -> None:
-    fill(fake, 1)
-    source = make_source(fake.url(1), heartbeat_s=0.01)
-    reading = asyncio.create_task(take(source, 2, before_all(1, fake)))
+    streams.fill(fake, 1)
+    source = streams.make_source(fake.url(1), heartbeat_s=0.01)
+    reading = asyncio.create_task(streams.take(source, 2, streams.before_all(1, fake)))
     await asyncio.sleep(0.1)  # ten heartbeats
     fake.add_post("after a silence")
-    assert texts(await reading)[-1] == "after a silence"
+    assert streams.texts(await reading)[-1] == "after a silence"
     assert len(fake.requests) == 1
 
 
@@ -299,8 +279,8 @@ async def test_a_full_inbox_stalls_the_server(version: int, fake: sources.FakeJe
     inbox: asyncio.Queue[post.Arrival] = asyncio.Queue(4)
 
     async def read() -> None:
-        source = make_source(fake.url(version), heartbeat_s=0.02)
-        async with contextlib.aclosing(source.posts(before_all(version, fake))) as posts:
+        source = streams.make_source(fake.url(version), heartbeat_s=0.02)
+        async with contextlib.aclosing(source.posts(streams.before_all(version, fake))) as posts:
             async for arrival in posts:
                 await inbox.put(arrival)
 
@@ -312,10 +292,12 @@ async def test_a_full_inbox_stalls_the_server(version: int, fake: sources.FakeJe
             await asyncio.sleep(0.1)  # five heartbeats: waiting for us is no silence of the server
     assert inbox.full()
     assert fake.sent < 500, "the server has stopped: what is not read stays with it"
-    ids = []
+    ids: list[str] = []
     async with asyncio.timeout(10):
         while len(ids) < 600:
-            ids.append((await inbox.get()).item.key)
+            item = (await inbox.get()).item
+            assert isinstance(item, post.Post)
+            ids.append(item.id)
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     assert len(set(ids)) == 600
@@ -323,84 +305,86 @@ async def test_a_full_inbox_stalls_the_server(version: int, fake: sources.FakeJe
 
 
 async def test_v1_clamped_silently_is_a_gap(fake: sources.FakeJetstream) -> None:
-    fill(fake, 2)
+    streams.fill(fake, 2)
     cursor = str(fake.events[0].time_us - int(timedelta(hours=50).total_seconds() * 1_000_000))
-    source = make_source(fake.url(1))
-    gap, first, *_ = await take(source, 3, cursor)
+    source = streams.make_source(fake.url(1))
+    gap, first, *_ = await streams.take(source, 3, cursor)
     assert isinstance(gap.item, post.Gap)
     assert gap.item.since == sources.START + timedelta(milliseconds=10) - timedelta(hours=50)
     assert gap.item.until == first.at
     assert source.health.gaps == 1
-    again = await take(make_source(fake.url(1)), 2, gap.cursor)
-    assert texts(again) == ["invented 0", "invented 1"], "the gap's own cursor passes it once, and loses nothing"
+    again = await streams.take(streams.make_source(fake.url(1)), 2, gap.cursor)
+    assert streams.texts(again) == ["invented 0", "invented 1"], (
+        "the gap's own cursor passes it once, and loses nothing"
+    )
 
 
 async def test_v1_server_that_forgot_what_we_had_is_a_gap(fake: sources.FakeJetstream) -> None:
     fake.step = timedelta(seconds=3)
-    fill(fake, 6)
-    had = await take(make_source(fake.url(1)), 2, before_all(1, fake))
+    streams.fill(fake, 6)
+    had = await streams.take(streams.make_source(fake.url(1)), 2, streams.before_all(1, fake))
     fake.forget(9)
-    gap, *rest = await take(make_source(fake.url(1)), 4, had[-1].cursor)
+    gap, *rest = await streams.take(streams.make_source(fake.url(1)), 4, had[-1].cursor)
     assert isinstance(gap.item, post.Gap)
     assert (gap.item.since, gap.item.until) == (had[-1].at, rest[0].at)
-    assert texts(rest) == ["invented 3", "invented 4", "invented 5"]
+    assert streams.texts(rest) == ["invented 3", "invented 4", "invented 5"]
 
 
 async def test_v2_cursor_too_old_is_a_gap_and_takes_what_is_left(fake: sources.FakeJetstream) -> None:
-    fill(fake, 6)
-    had = await take(make_source(fake.url(2)), 2, before_all(2, fake))
+    streams.fill(fake, 6)
+    had = await streams.take(streams.make_source(fake.url(2)), 2, streams.before_all(2, fake))
     fake.forget(9)
-    gap, *rest = await take(make_source(fake.url(2)), 4, had[-1].cursor)
+    gap, *rest = await streams.take(streams.make_source(fake.url(2)), 4, had[-1].cursor)
     assert isinstance(gap.item, post.Gap)
     assert (gap.item.since, gap.item.until) == (had[-1].at, rest[0].at)
-    assert texts(rest) == ["invented 3", "invented 4", "invented 5"]
-    again = await take(make_source(fake.url(2)), 3, gap.cursor)
-    assert texts(again) == texts(rest)
+    assert streams.texts(rest) == ["invented 3", "invented 4", "invented 5"]
+    again = await streams.take(streams.make_source(fake.url(2)), 3, gap.cursor)
+    assert streams.texts(again) == streams.texts(rest)
 
 
 async def test_v2_too_old_by_number_and_by_time_starts_now(fake: sources.FakeJetstream) -> None:
-    fill(fake, 2)
-    cursor = before_all(2, fake)
+    streams.fill(fake, 2)
+    cursor = streams.before_all(2, fake)
     fake.script(Refuse(400, error="CursorTooOld"), Refuse(400, error="CursorTooOld"))
-    source = make_source(fake.url(2))
-    reading = asyncio.create_task(take(source, 2, cursor))
+    source = streams.make_source(fake.url(2))
+    reading = asyncio.create_task(streams.take(source, 2, cursor))
     while len(fake.sent_by_connection) < 1:
         await asyncio.sleep(0)
     fake.add_post("now")
     gap, now = await reading
     assert isinstance(gap.item, post.Gap)
-    assert texts([now]) == ["now"]
+    assert streams.texts([now]) == ["now"]
     assert [cursor is None for cursor in fake.cursors()] == [False, False, True]
 
 
 async def test_v2_another_archive_under_the_same_name_is_resumed_by_time(fake: sources.FakeJetstream) -> None:
-    expected = fill(fake, 3)
+    expected = streams.fill(fake, 3)
     cursor = f"127.0.0.1:{fake.port}:999999:{fake.events[0].time_us}"
-    source = make_source(fake.url(2))
-    assert texts(await take(source, 3, cursor)) == expected
+    source = streams.make_source(fake.url(2))
+    assert streams.texts(await streams.take(source, 3, cursor)) == expected
     assert fake.cursors() == [999_999, fake.events[0].time_us - 60_000_000]
 
 
 async def test_v2_error_frame_is_told_and_survived(fake: sources.FakeJetstream) -> None:
-    expected = fill(fake, 4)
+    expected = streams.fill(fake, 4)
     fake.script(EndWith(2))
-    source = make_source(fake.url(2))
-    assert texts(await take(source, 4, before_all(2, fake))) == expected
+    source = streams.make_source(fake.url(2))
+    assert streams.texts(await streams.take(source, 4, streams.before_all(2, fake))) == expected
     assert source.health.last_error == f"127.0.0.1:{fake.port} ended the stream with ConsumerTooSlow"
 
 
 @VERSIONS
 async def test_failover_to_another_host_loses_and_repeats_nothing(version: int, fake: sources.FakeJetstream) -> None:
-    expected = fill(fake)
+    expected = streams.fill(fake)
     async with sources.FakeJetstream() as other:
         other._next_seq = 100  # its own numbers
-        fill(other)
+        streams.fill(other)
         for mine, theirs in zip(fake.events, other.events, strict=True):
             theirs.time_us = mine.time_us + 2_000_000  # its own clock
             theirs.body = mine.body
         fake.script(Drop(4))
-        source = make_source(fake.url(version), other.url(version))
-        assert texts(await take(source, 6, before_all(version, fake))) == expected
+        source = streams.make_source(fake.url(version), other.url(version))
+        assert streams.texts(await streams.take(source, 6, streams.before_all(version, fake))) == expected
         assert source.health.gaps == 0
         assert other.cursors()[0] is not None
         assert (other.cursors()[0] or 0) > 10**15, "a number of one host means nothing at another"
@@ -410,36 +394,36 @@ async def test_failover_to_another_host_loses_and_repeats_nothing(version: int, 
 async def test_a_second_break_while_another_host_repeats_loses_nothing(
     version: int, fake: sources.FakeJetstream
 ) -> None:
-    expected = fill(fake)
+    expected = streams.fill(fake)
     async with sources.FakeJetstream() as other:
         other._next_seq = 100
-        fill(other)
+        streams.fill(other)
         for mine, theirs in zip(fake.events, other.events, strict=True):
             theirs.time_us = mine.time_us - 20_000_000  # it is twenty seconds ahead of the first
             theirs.body = mine.body
         fake.script(Drop(4), *[Refuse(503)] * 3)
         other.script(Drop(1), Drop(2), Drop(3))
-        source = make_source(fake.url(version), other.url(version))
-        assert texts(await take(source, 6, before_all(version, fake))) == expected
+        source = streams.make_source(fake.url(version), other.url(version))
+        assert streams.texts(await streams.take(source, 6, streams.before_all(version, fake))) == expected
         assert not other.unfired()
 
 
 async def test_a_cursor_of_v1_serves_v2_and_the_other_way_round(fake: sources.FakeJetstream) -> None:
-    expected = fill(fake)
+    expected = streams.fill(fake)
     for first, second in ((1, 2), (2, 1)):
-        had = await take(make_source(fake.url(first)), 3, before_all(first, fake))
-        rest = await take(make_source(fake.url(second)), 6, had[-1].cursor)
-        assert set(texts(rest)) == set(expected)
+        had = await streams.take(streams.make_source(fake.url(first)), 3, streams.before_all(first, fake))
+        rest = await streams.take(streams.make_source(fake.url(second)), 6, had[-1].cursor)
+        assert set(streams.texts(rest)) == set(expected)
 
 
 async def test_an_unreachable_server_is_tried_for_ever_with_a_remedy() -> None:
     enough = asyncio.Event()
-    waits = Waits()
+    waits = streams.Waits()
     waits.before = lambda: enough.set() if len(waits.seconds) > 30 else None
     async with sources.FakeJetstream() as gone:
         url = gone.url(1)
-    source = make_source(url, sleep=waits)
-    reading = asyncio.create_task(take(source, 1, None))
+    source = streams.make_source(url, sleep=waits)
+    reading = asyncio.create_task(streams.take(source, 1, None))
     async with asyncio.timeout(10):
         await enough.wait()
     assert not reading.done()
@@ -447,7 +431,7 @@ async def test_an_unreachable_server_is_tried_for_ever_with_a_remedy() -> None:
     assert not source.health.answered
     assert source.health.last_error is not None
     assert "cannot be reached" in source.health.last_error
-    assert source.health.remedy == "check the network, or set another url"
+    assert source.health.remedy == "check the network, or the source's url"
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
 
@@ -455,10 +439,10 @@ async def test_an_unreachable_server_is_tried_for_ever_with_a_remedy() -> None:
 @pytest.mark.parametrize("cursor", ["soon", "host:seq:1", "1:2", "9" * 40, "-"])
 async def test_a_cursor_that_is_none_is_a_usage_error(cursor: str) -> None:
     with pytest.raises(errors.UsageError, match="cursor"):
-        await anext(make_source("ws://127.0.0.1:9/subscribe").posts(cursor))
+        await anext(streams.make_source("ws://127.0.0.1:9/subscribe").posts(cursor))
 
 
 @pytest.mark.parametrize("url", ["", "https://x.example/subscribe", "wss://", "not a url", "wss://[::1"])
 def test_an_address_that_is_no_websocket_is_a_usage_error(url: str) -> None:
     with pytest.raises(errors.UsageError, match="WebSocket"):
-        make_source(url)
+        streams.make_source(url)

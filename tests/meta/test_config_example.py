@@ -16,9 +16,21 @@ PARTS = {
     name: field.annotation for name, field in config.Config.model_fields.items() if name not in ("source", "operator")
 }
 SETTINGS = [(part, name) for part, model in PARTS.items() for name in model.model_fields]
+SOURCES: dict[str, type[BaseModel]] = {
+    "jetstream": config.JetstreamSource,
+    "replay": config.ReplaySource,
+    "mastodon": config.MastodonSource,
+    "x": config.XSource,
+    "wikimedia": config.WikimediaSource,
+    "push": config.PushSource,
+    "rss": config.FeedSource,
+    "nws": config.NwsSource,
+    "usgs": config.UsgsSource,
+    "gdacs": config.GdacsSource,
+    "meteoalarm": config.MeteoalarmSource,
+}
 BLOCKS = [
-    *(("jetstream", name) for name in config.JetstreamSource.model_fields),
-    *(("replay", name) for name in config.ReplaySource.model_fields),
+    *((kind, name) for kind, model in SOURCES.items() for name in model.model_fields),
     *(("operator", name) for name in config.Operator.model_fields),
 ]
 
@@ -30,6 +42,12 @@ def block(start: str) -> str:
     rest = lines[first + 1 :]
     end = next((number for number, line in enumerate(rest) if re.match(r"(# )?\[", line)), len(rest))
     return "\n".join(rest[:end])
+
+
+def source_block(kind: str) -> str:
+    """The lines of the ``[[source]]`` whose type it is."""
+    parts = re.split(r"^(?:# )?\[\[\w+\]\]$", TEXT, flags=re.MULTILINE)
+    return next(part for part in parts if re.search(rf'^(# )?type = "{kind}"$', part, re.MULTILINE))
 
 
 def written(text: str, name: str) -> re.Match[str] | None:
@@ -67,8 +85,8 @@ def test_setting_stands_in_its_part(part, name):
 
 @pytest.mark.parametrize(("kind", "name"), BLOCKS)
 def test_setting_of_a_block_stands_in_the_example(kind, name):
-    start = {"jetstream": r"\[\[source\]\]", "replay": r"# \[\[source\]\]", "operator": r"# \[\[operator\]\]"}[kind]
-    assert written(block(start), name), f"{kind}: {name} is missing"
+    text = block(r"# \[\[operator\]\]") if kind == "operator" else source_block(kind)
+    assert written(text, name), f"{kind}: {name} is missing"
 
 
 def test_every_setting_has_a_sentence():

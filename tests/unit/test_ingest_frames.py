@@ -3,14 +3,15 @@
 import contextlib
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain import post
-from bot.ingest import jetstream_frames
+from bot.ingest import jetstream_frames, jetstream_records
 from tests import factories, shared
 from tests.fakes import sources
 
@@ -44,6 +45,9 @@ def test_a_record_is_taken_for_what_makes_sense_in_it() -> None:
         ("2031-05-14T11:00:00.123456789Z", datetime(2031, 5, 14, 11, 0, 0, 123_000, UTC)),
         ("2099-01-01T00:00:00Z", sources.START + timedelta(milliseconds=10)),
         ("0001-01-01T00:00:00Z", sources.START + timedelta(milliseconds=10)),
+        ("2031-05-14T11:00:00", datetime(2031, 5, 14, 11, tzinfo=UTC)),
+        ("2031-05-14", datetime(2031, 5, 14, tzinfo=UTC)),
+        ("9999-12-31T23:59:59-14:00", sources.START + timedelta(milliseconds=10)),
         ("0001-01-01T00:00:00+14:00", sources.START + timedelta(milliseconds=10)),
         ("just now", sources.START + timedelta(milliseconds=10)),
         (5, sources.START + timedelta(milliseconds=10)),
@@ -101,6 +105,53 @@ def test_an_update_to_something_unreadable_still_takes_the_old_words_away() -> N
     assert isinstance(item, post.Deletion)
 
 
+def test_an_edit_is_another_post_for_each_revision() -> None:
+    log = sources.FakeJetstream()
+    first, second = (log.add_update(words, rkey="3kaaa") for words in ("one", "two"))
+    made = []
+    for event in (first, second):
+        deletion, edited = jetstream_frames.decode_v1(event.v1(), NOW).items
+        assert isinstance(deletion, post.Deletion)
+        assert isinstance(edited, post.Post)
+        assert (deletion.id, edited.url) == (event.uri, f"https://bsky.app/profile/{event.did}/post/3kaaa")
+        made.append(edited.id)
+    assert made == [f"{first.uri}#{first.body['rev']}", f"{second.uri}#{second.body['rev']}"]
+
+
+@pytest.mark.parametrize("rev", ["", "a#b", "A" * 13, "a" * 41, "<x>"])
+def test_an_edit_without_a_usable_revision_only_takes_the_old_words_away(rev: str) -> None:
+    event = sources.FakeJetstream().add_update("two", rkey="3kaaa")
+    event.body["rev"] = rev
+    (item,) = jetstream_frames.decode_v1(event.v1(), NOW).items
+    assert isinstance(item, post.Deletion)
+
+
+@pytest.mark.parametrize(
+    ("labels", "skipped"),
+    [
+        ({"$type": "com.atproto.label.defs#selfLabels", "values": [{"val": "!no-unauthenticated"}]}, True),
+        ({"values": [{"val": "porn"}, {"val": "!no-unauthenticated"}, 5]}, True),
+        (["!no-unauthenticated"], True),
+        ({"values": [{"val": "no-unauthenticated"}]}, False),
+        ({"values": 5}, False),
+        (None, False),
+    ],
+)
+@pytest.mark.parametrize("langs", [["en"], 5], ids=["well-formed", "mended"])
+def test_an_author_who_wants_signed_in_readers_only_is_heeded(labels: Any, skipped: bool, langs: Any) -> None:
+    event = sources.FakeJetstream().add_post("Smoke", labels=labels, langs=langs)
+    for frame in (jetstream_frames.decode_v1(event.v1(), NOW), jetstream_frames.decode_v2(event.v2(), NOW)):
+        assert isinstance(frame, jetstream_frames.Frame)
+        assert (frame.skipped, len(frame.items)) == (skipped, 0 if skipped else 1)
+
+
+def test_a_sync_moves_the_cursor_and_nothing_else() -> None:
+    event = sources.FakeJetstream().add_sync()
+    frame = jetstream_frames.decode_v2(event.v2(), NOW)
+    assert isinstance(frame, jetstream_frames.Frame)
+    assert (frame.seq, frame.items, frame.key) == (event.seq, (), None)
+
+
 def test_notices_and_errors_of_protocol_2() -> None:
     info = {
         "$type": "message",
@@ -130,7 +181,7 @@ _json = st.recursive(
     ).map(lambda value: json.dumps(value).encode())
     | st.fixed_dictionaries(
         {"text": st.just("x"), "langs": _json, "reply": _json, "embed": _json, "createdAt": _json}
-    ).map(lambda record: sources.FakeJetstream().add_post(**record).v1())
+    ).map(lambda record: sources.FakeJetstream().add_post(**cast("Any", record)).v1())
 )
 def test_any_frame_is_read_or_bad(data: bytes) -> None:
     for decode in (jetstream_frames.decode_v1, jetstream_frames.decode_v2):
@@ -138,12 +189,74 @@ def test_any_frame_is_read_or_bad(data: bytes) -> None:
             decode(data, NOW)
 
 
+_words = st.text(max_size=12)
+_well_formed = st.fixed_dictionaries(
+    {"text": _words},
+    optional={
+        "createdAt": st.datetimes(min_value=datetime(1, 1, 1)).map(  # noqa: DTZ001
+            lambda when: when.replace(microsecond=when.microsecond // 1000 * 1000).isoformat() + "Z"
+        ),
+        "langs": st.lists(st.sampled_from(["en", "en-GB", "pt-BR", "", "x" * 50]), max_size=12),
+        "reply": st.fixed_dictionaries({"parent": st.fixed_dictionaries({"uri": _words})}),
+        "embed": st.fixed_dictionaries(
+            {}, optional={"images": st.just([{"image": {"ref": {"$link": "bafy"}}}] * 12), "record": _json}
+        ),
+        "tags": _json,
+    },
+)
+
+
+@settings(deadline=None)
+@given(_well_formed)
+def test_the_fast_way_and_the_mended_way_agree(record: dict[str, Any]) -> None:
+    data = json.dumps(record).encode()
+    made = [
+        jetstream_records.to_post(each, did="did:plc:a", uri="at://a", rkey="b", at=sources.START, received_at=NOW)
+        for each in (
+            msgspec.json.decode(data, type=jetstream_records.Record),
+            jetstream_records.mend(msgspec.Raw(data)),
+        )
+    ]
+    assert made[0] == made[1]
+
+
+HOSTILE = {
+    "cut off": sources.FakeJetstream().add_post("Smoke").v1()[:-9],
+    "ten megabytes": b'{"did":"' + b"a" * 10_000_000 + b'"}',
+    "deep": b'{"did":' + b"[" * 100_000,
+    "deep in a record": sources.FakeJetstream().add_post("x").v1().replace(b'"x"', b'"x","embed":' + b"[" * 50_000),
+    "lone surrogate": sources.FakeJetstream().add_post("x").v1().replace(b'"x"', b'"\\ud800"'),
+    "no UTF-8": sources.FakeJetstream().add_post("x").v1().replace(b'"x"', b'"\xff"'),
+    "empty": b"",
+    "a number": b"5",
+    "not a number": b'{"did":"did:plc:a","time_us":NaN,"kind":"commit"}',
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_frames_are_bad_frames(data: bytes) -> None:
+    for decode in (jetstream_frames.decode_v1, jetstream_frames.decode_v2):
+        with pytest.raises(jetstream_frames.BadFrameError):
+            decode(data, NOW)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_frame_cut_anywhere_is_bad(data: st.DataObject) -> None:
+    event = sources.FakeJetstream().add_post("Smoke over the invented town")
+    for frame, decode in ((event.v1(), jetstream_frames.decode_v1), (event.v2(), jetstream_frames.decode_v2)):
+        with pytest.raises(jetstream_frames.BadFrameError):
+            decode(frame[: data.draw(st.integers(0, len(frame) - 1))], NOW)
+
+
 @pytest.mark.parametrize("name", ["expected_v1.jsonl", "golden_v1.jsonl"])
 def test_the_recorded_window_decodes_without_a_drop(name: str) -> None:
     frames = shared.require("samples", "bluesky-jetstream", name).read_bytes().splitlines()
     read = [jetstream_frames.decode_v1(frame, NOW) for frame in frames]
     items = [item for frame in read for item in frame.items]
+    edits = sum(b'"operation":"update","collection":"app.bsky.feed.post"' in frame for frame in frames)
     creates = sum(b'"operation":"create","collection":"app.bsky.feed.post"' in frame for frame in frames)
     deletes = sum(b'"operation":"delete","collection":"app.bsky.feed.post"' in frame for frame in frames)
-    assert sum(isinstance(item, post.Post) for item in items) == creates > 0
-    assert sum(isinstance(item, post.Deletion) for item in items) == deletes
+    skipped = sum(frame.skipped for frame in read)
+    assert sum(isinstance(item, post.Post) for item in items) == creates + edits - skipped > 0
+    assert sum(isinstance(item, post.Deletion) for item in items) == deletes + edits

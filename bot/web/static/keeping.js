@@ -12,7 +12,8 @@ export function note(root) {
   const focused = parts.find(({ element }) => element === document.activeElement);
   const moving = parts.filter(({ element }) => element.closest("[data-key]") !== null);
   const seen = moving.filter(within);
-  const fixed = seen.find((part) => part === focused) ?? seen[0] ?? moving.findLast(({ element }) => topOf(element) < pane.top);
+  const above = moving.findLast(({ element }) => topOf(element) < pane.top);
+  const fixed = seen.find((part) => part === focused) ?? seen[0] ?? above;
   return {
     opened: parts.filter(({ element }) => element.open).map(({ name }) => name),
     focused: focused?.name,

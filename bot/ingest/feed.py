@@ -1,0 +1,106 @@
+"""Any RSS or Atom feed, asked as often as it changes: between once a minute and once an hour.
+
+A new feed tells what is younger than an hour; everything else in it counts as seen. An entry whose words change under
+the same id is a Deletion of the old words; the new ones follow as ``ID#time`` where the feed says when it was changed.
+An entry that leaves the feed has scrolled off and stays. Where nothing of what was known is left in the feed, entries
+may have come and gone unread: a Gap.
+
+Known of each entry: its version, when it was changed (Unix seconds, empty where it does not say), and under what
+ending of its id it stands: ``-`` for none of them, since it was only seen or its new words were not taken up.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from yarl import URL
+
+from bot.domain import post
+from bot.ingest import feed_entries
+from bot.ingest.feed_entries import Entry
+from bot.ingest.polling import Asked, PollingSource, Step, Told
+
+FRESH = timedelta(hours=1)
+_NOWHERE = "-"
+
+
+class Entries:
+    """The Reading. ``official``: the publisher speaks for an authority; its posts count as verified."""
+
+    floor_s = 60.0
+    ceiling_s = 3_600.0
+    accept = "application/atom+xml, application/rss+xml, application/xml;q=0.9, */*;q=0.1"
+
+    def __init__(self, provider: str, *, official: bool) -> None:
+        self._provider = provider
+        self._official = official
+
+    def address(self, url: URL, away: timedelta | None) -> URL:  # noqa: ARG002
+        return url
+
+    def read(self, body: bytes, charset: str | None, asked: Asked) -> Told:
+        entries, dropped = feed_entries.decode(body, charset, asked.address)
+        steps = self._gap(entries, asked)
+        for entry in _oldest_first(entries):
+            steps += self._steps(entry, asked)
+        return Told(steps=tuple(steps), dropped=dropped)
+
+    def _gap(self, entries: list[Entry], asked: Asked) -> list[Step]:
+        if asked.since is None or not asked.known or any(entry.key in asked.known for entry in entries):
+            return []
+        if not entries:
+            return []
+        until = min((entry.published for entry in entries if entry.published), default=asked.now)
+        if until < asked.since:
+            until = asked.now
+        reason = "nothing that was known is left in the feed: what came and went in between is unknown"
+        return [Step(item=post.Gap(since=asked.since, until=until, reason=reason))]
+
+    def _steps(self, entry: Entry, asked: Asked) -> list[Step]:
+        stamp = "" if entry.updated is None else f"{entry.updated.timestamp():.0f}"
+        known = asked.known.get(entry.key)
+        if known is None:
+            stale = asked.since is None and entry.published is not None and asked.now - entry.published > FRESH
+            if stale or (asked.since is None and entry.published is None):
+                return [Step(remember={entry.key: (entry.version, stamp, _NOWHERE)})]
+            return [self._told(entry, "", stamp, asked.now)]
+        version, before, ending = (*known, "", "", "")[:3]
+        if version == entry.version:
+            return [Step(remember={entry.key: known})]
+        newer = stamp.isdecimal() and (not before.isdecimal() or int(stamp) > int(before))
+        rest = {entry.key: (entry.version, stamp or before, _NOWHERE)}
+        if ending == _NOWHERE:
+            return [self._told(entry, f"#{stamp}", stamp, asked.now)] if newer else [Step(remember=rest)]
+        gone = post.Deletion(provider=self._provider, id=f"{entry.id}{ending}", deleted_at=asked.now)
+        if not newer:
+            return [Step(item=gone, remember=rest)]
+        halfway = {entry.key: ("", before, _NOWHERE)}
+        return [Step(item=gone, remember=halfway), self._told(entry, f"#{stamp}", stamp, asked.now)]
+
+    def _told(self, entry: Entry, ending: str, stamp: str, now: datetime) -> Step:
+        written = entry.updated if ending else entry.published
+        item = post.Post(
+            provider=self._provider,
+            id=f"{entry.id}{ending}",
+            text=entry.text,
+            created_at=min(written or now, now),
+            received_at=now,
+            author=entry.author or self._provider,
+            langs=entry.langs,
+            url=entry.url,
+            lat=entry.lat,
+            lon=entry.lon,
+            media=entry.media,
+            verified=self._official,
+        )
+        return Step(item=item, remember={entry.key: (entry.version, stamp, ending)})
+
+
+def source(name: str, url: str, *, provider: str, official: bool, **environment: Any) -> PollingSource:
+    return PollingSource(name, url, Entries(provider, official=official), provider=provider, **environment)
+
+
+def _oldest_first(entries: list[Entry]) -> list[Entry]:
+    """Feeds begin with the newest; where the times say otherwise they are right."""
+    turned = entries[::-1]
+    times = {entry.id: entry.published for entry in turned if entry.published is not None}
+    return sorted(turned, key=lambda entry: times[entry.id]) if len(times) == len(turned) else turned

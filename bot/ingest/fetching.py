@@ -1,0 +1,126 @@
+"""One document over HTTP: conditional requests, redirects followed by hand, a bound on everything."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from bot.ingest import bodies, trouble
+
+MOST_BODY = 10_000_000  # bytes, unpacked
+TIMEOUT_S = 60.0
+CONNECT_S = 15.0
+REDIRECTS = 5
+_PERMANENT = (301, 308)
+_TEMPORARY = (302, 303, 307)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """What the server answered at ``url``; ``moved``: the redirects that led there were all permanent.
+
+    ``body`` is None where it has not changed.
+    """
+
+    body: bytes | None
+    url: URL
+    moved: bool
+    charset: str | None = None
+    etag: str | None = None
+    modified: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """``body`` is empty where the server sent none that fits; ``status`` is 0 where nobody was asked."""
+
+    status: int
+    body: bytes = b""
+
+
+async def fetch(
+    session: aiohttp.ClientSession, url: URL, etag: str | None, modified: str | None, *, timeout_s: float
+) -> Document:
+    """``etag``, ``modified``: of the last answer. Raises what aiohttp raises, ClientResponseError for every status that
+    is no answer, LostError and TimeoutError."""
+    headers = {name: value for name, value in (("If-None-Match", etag), ("If-Modified-Since", modified)) if value}
+    moved, permanent = False, True
+    async with asyncio.timeout(timeout_s):
+        for _ in range(REDIRECTS + 1):
+            async with _get(session, url, headers, timeout_s) as response:
+                if response.status in (*_PERMANENT, *_TEMPORARY):
+                    permanent &= response.status in _PERMANENT
+                    url, moved = _target(url, response), permanent
+                    continue
+                if response.status == 304:
+                    return Document(body=None, url=url, moved=moved)
+                if response.status != 200:
+                    raise aiohttp.ClientResponseError(
+                        response.request_info, (), status=response.status, headers=response.headers
+                    )
+                return Document(
+                    body=await bodies.read(response, MOST_BODY),
+                    url=url,
+                    moved=moved,
+                    charset=_charset(response),
+                    etag=_validator(response, "ETag"),
+                    modified=_validator(response, "Last-Modified"),
+                )
+    raise trouble.LostError(f"redirects more than {REDIRECTS} times")
+
+
+async def answer(session: aiohttp.ClientSession, question: str, base: URL, *, timeout_s: float) -> Answer | None:
+    """A further document; another host than ``base``'s is not asked. None where it cannot be had now."""
+    url = _same_host(question, base)
+    if url is None:
+        return Answer(status=0)
+    try:
+        async with asyncio.timeout(timeout_s), _get(session, url, {}, timeout_s) as response:
+            body = await bodies.read(response, MOST_BODY) if response.status == 200 else b""
+            return (
+                None if response.status == 429 or response.status >= 500 else Answer(status=response.status, body=body)
+            )
+    except (aiohttp.ClientError, OSError, TimeoutError, trouble.LostError):
+        return None
+
+
+def _get(
+    session: aiohttp.ClientSession, url: URL, headers: dict[str, str], timeout_s: float
+) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_S, timeout_s))
+    return session.get(url, headers=headers, allow_redirects=False, timeout=timeout)
+
+
+def _same_host(question: str, base: URL) -> URL | None:
+    try:
+        url = URL(question)
+        return url if url.origin() == base.origin() else None
+    except ValueError:
+        return None
+
+
+def _target(url: URL, response: aiohttp.ClientResponse) -> URL:
+    try:
+        target = url.join(URL(response.headers.get("Location", "")))
+    except ValueError:
+        raise trouble.LostError("redirects to no address") from None
+    if target.scheme not in ("http", "https") or not target.host or target == url:
+        raise trouble.LostError("redirects to no address")
+    if url.scheme == "https" and target.scheme == "http":
+        raise trouble.LostError("redirects to an address without encryption")
+    return target
+
+
+def _charset(response: aiohttp.ClientResponse) -> str | None:
+    try:
+        return response.charset
+    except (LookupError, ValueError):
+        return None
+
+
+def _validator(response: aiohttp.ClientResponse, name: str) -> str | None:
+    """As the server gave it, if it may stand in a header and in a cursor."""
+    value = response.headers.get(name, "")
+    return value if value and len(value) <= 500 and value.isprintable() and value.isascii() else None

@@ -1,0 +1,190 @@
+"""Where a reading of Jetstream is: after which event, what it has seen, what it doubts. No I/O, no clock.
+
+Resuming. A v1 cursor is a time: we go back 5 s (60 s at another host, whose clock and lag are its own) and drop what
+we have seen. A v2 cursor is a number of one host: there we go on exactly after it; at another host, or where the number
+is too old or unknown, we go back by time, which v2 accepts as well. A restarted process has seen nothing yet, so with
+v1 it repeats up to 5 s (60 s with several hosts) of posts; the store knows them by their ids.
+
+Gaps. Servers keep some 36 hours. v2 says when it cannot go back so far, v1 does not: there, a cursor older than that,
+or an answer that begins well after the last event that we had, is a gap, because that event itself was asked for again.
+A gap runs from that event to the first one of the answer. It is an item like any other, so that it is recorded with the
+cursor that passes it.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from bot.domain import errors, post
+from bot.ingest import jetstream_frames
+from bot.ingest.jetstream_frames import Frame, Notice
+
+REWIND = timedelta(seconds=5)
+REWIND_ELSEWHERE = timedelta(seconds=60)
+KEPT = timedelta(hours=36)  # how far back Bluesky's own servers go
+SEEN = 131_072  # event keys remembered: REWIND_ELSEWHERE at some 2,000 posts a second
+
+log = structlog.get_logger()
+
+
+class AskAgainError(Exception):
+    """Connect again at once: the next request is another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Right after which event. ``seq`` counts at ``host`` only; ``time_us`` is that host's time.
+
+    As a cursor: v1 ``1783175888085434``, v2 ``host:seq:time_us``. ``seen`` is False for the moment of the first
+    connection, from which we go on if it breaks before its first event.
+    """
+
+    time_us: int
+    host: str | None = None
+    seq: int | None = None
+    seen: bool = True
+
+    @property
+    def cursor(self) -> str:
+        return str(self.time_us) if self.seq is None else f"{self.host}:{self.seq}:{self.time_us}"
+
+    @classmethod
+    def parse(cls, cursor: str) -> "Position":
+        """Raises UsageError for a cursor that no version of this source has written."""
+        head, _, time_us = cursor.rpartition(":")
+        host, _, seq = head.rpartition(":")
+        try:
+            jetstream_frames.from_us(int(time_us))
+            if head and not host:
+                raise ValueError
+            return cls(int(time_us), host, int(seq)) if head else cls(int(time_us))
+        except (ValueError, OverflowError, OSError):
+            raise errors.UsageError(f"the cursor {cursor!r} is none of Jetstream's; was the source renamed?") from None
+
+
+class Stream:
+    """One reading, from connection to connection. ``several``: are there other hosts to go on at?"""
+
+    def __init__(self, name: str, position: Position | None, *, several: bool) -> None:
+        self._name = name
+        self._position = position
+        self._several = several
+        self._seen = _Seen(SEEN)
+        self._too_old = 0  # how often the server refused to go back so far, since it last sent anything
+        self._begun = False  # has this connection sent an event?
+        self._tolerance = timedelta(0)
+        self._doubt: str | None = None  # why we know that something is missing
+        self.asked_back = False
+        self.skipped = 0  # posts that are not for us
+
+    def ask(self, host: str, now: datetime, *, by_number: bool) -> int | None:
+        """The cursor that goes on where we are, None for the present; called once for each connection."""
+        cursor = self._cursor(host, now, by_number=by_number)
+        self._begun = False
+        self._doubt = "the server no longer keeps what followed" if self._too_old else None
+        self.asked_back = cursor is not None
+        return cursor
+
+    def _cursor(self, host: str, now: datetime, *, by_number: bool) -> int | None:
+        position = self._position
+        if position is None:
+            return None
+        here = position.host == host
+        if by_number and here and position.seq is not None and self._too_old == 0:
+            return position.seq
+        if self._too_old > 1:
+            return None
+        somewhere = here or (position.host is None and not self._several)
+        overdue = now - jetstream_frames.from_us(position.time_us) > KEPT
+        rewind = REWIND if somewhere else REWIND_ELSEWHERE
+        self._tolerance = timedelta(0) if overdue else rewind
+        return max(position.time_us - rewind // timedelta(microseconds=1), 0)
+
+    def connected(self, now: datetime) -> None:
+        if self._position is None:
+            self._position = Position(round(now.timestamp() * 1_000_000), seen=False)
+
+    def ask_less(self) -> bool:
+        """The server refused our cursor as too old: by time then, at last for the present. False: nothing is left."""
+        if self._position is None or self._too_old > 1:
+            return False
+        self._too_old += 2 if self._position.seq is None or self._too_old else 1
+        return True
+
+    def heed(self, notice: Notice) -> None:
+        """Raises AskAgainError where our cursor means nothing to this server."""
+        if notice.name == "OutdatedCursor":
+            self._doubt = "the server no longer keeps what followed"
+        elif notice.name == "FutureCursor" and self._position is not None and self._position.seq is not None:
+            # Another archive under the same name: its numbers mean nothing to us, its times do.
+            self._position = replace(self._position, host="", seq=None)
+            raise AskAgainError
+
+    def take(self, frame: Frame, host: str) -> Sequence[post.Arrival]:
+        """What ``frame`` adds, a gap before it included; nothing where we have seen it."""
+        before = self._position
+        seq = frame.seq
+        if seq is not None and before is not None and before.seq and seq <= before.seq and before.host == host:
+            self._begun = True
+            return ()
+        arrivals = [] if self._begun else self._gap(before, frame, host)
+        self._begun, self._too_old = True, 0
+        self._position = position = _moved(before, frame, host)
+        if frame.key is not None and not self._seen.add(frame.key):
+            return arrivals
+        if frame.skipped:
+            self.skipped += 1
+        last = len(frame.items) - 1
+        for number, item in enumerate(frame.items):
+            # Resumed between two items, the whole frame comes again.
+            at = position if number == last or seq is None else replace(position, seq=seq - 1)
+            arrivals.append(post.Arrival(source=self._name, cursor=at.cursor, item=item, at=frame.at))
+        return arrivals
+
+    def _gap(self, before: Position | None, frame: Frame, host: str) -> list[post.Arrival]:
+        """Is something missing between where we were and the first event of this connection?"""
+        if before is None or not before.seen or not (self.asked_back or self._doubt):
+            return []
+        missing = timedelta(microseconds=frame.time_us - before.time_us)
+        by_number = frame.seq is not None and before.seq is not None and before.host == host and not self._doubt
+        if by_number or missing <= (timedelta(0) if self._doubt else self._tolerance):
+            return []
+        gap = post.Gap(
+            since=jetstream_frames.from_us(before.time_us),
+            until=frame.at,
+            reason=self._doubt or "the server did not go back as far as it was asked to",
+        )
+        log.warning("source_gap", source=self._name, since=gap.since, until=gap.until, reason=gap.reason)
+        passed = Position(frame.time_us, host, None if frame.seq is None else frame.seq - 1)
+        return [post.Arrival(source=self._name, cursor=passed.cursor, item=gap, at=frame.at)]
+
+
+def _moved(before: Position | None, frame: Frame, host: str) -> Position:
+    """Right after ``frame``. By time we never go back: events may arrive some milliseconds out of order, and while an
+    other host still repeats what we had, we are where the first one left us.
+    """
+    if frame.seq is None and before is not None and before.seen and frame.time_us < before.time_us:
+        return before
+    return Position(frame.time_us, host, frame.seq)
+
+
+class _Seen:
+    """The last ``size`` keys."""
+
+    def __init__(self, size: int) -> None:
+        self._keys: set[str] = set()
+        self._order: deque[str] = deque()
+        self._size = size
+
+    def add(self, key: str) -> bool:
+        """Is ``key`` new?"""
+        if key in self._keys:
+            return False
+        self._keys.add(key)
+        self._order.append(key)
+        if len(self._order) > self._size:
+            self._keys.discard(self._order.popleft())
+        return True

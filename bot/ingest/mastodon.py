@@ -1,0 +1,345 @@
+"""Mastodon: one instance's public timeline, as server-sent events, with a token of an account there.
+
+An instance hands on what its users' followed accounts post anywhere, so several instances together see more; a status
+is the same Post at all of them, since its ``uri`` is its id. The token's scope is ``read:statuses``.
+
+Resuming. The stream replays nothing. We connect first, then fetch the timeline's pages from the last status that we had
+up to the moment of the connection, then read on; what comes twice is known by its local id and version. A status that
+came from elsewhere late has the number of when it was written, so we go back 2 minutes further; what the instance
+received later than that while we were away is lost to us. More than MOST_PAGES pages are not fetched: a gap.
+
+Edits and deletions of the time of an outage are in no timeline. The outage is therefore a gap too, which says so.
+
+Edits. The old words go with a Deletion, the new ones come as a Post with the id ``uri#T``, T being the time of the edit
+in Unix milliseconds. Deletions name a local id only: for the last 131,072 statuses of this process we know whose. Any
+other one may concern what was read before that; nothing can be asked about it, so it is counted as skipped.
+
+Left out: what is not public, and accounts with ``noindex`` or with ``discoverable`` set to false; bots are not.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from bot.domain import errors, post, times
+from bot.ingest import backoff, bodies, mastodon_statuses, sse, trouble
+from bot.ingest.mastodon_statuses import BadStatusError
+from bot.ingest.mastodon_timeline import Position, Timeline
+from bot.ingest.source import SourceHealth, State
+
+HEARTBEAT_S = 15.0  # the server's comment ``:thump``
+REQUEST_S = 30.0
+AHEAD = timedelta(seconds=2)  # how far a page has to reach beyond the moment of the connection
+PAGE = 40
+MOST_PAGES = 250  # of the 300 requests in 5 minutes that Mastodon allows
+LONGEST_PAUSE_S = 900.0
+
+log = structlog.get_logger()
+
+
+class MastodonSource:
+    """Posts, edits, deletions and gaps of one instance's public timeline, for ever; it never gives up.
+
+    ``url`` is the instance's address. ``local``: only what its own users post. ``undiscoverable``: also accounts that
+    have asked not to be found.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        token: str,
+        provider: str = "mastodon",
+        local: bool = False,
+        undiscoverable: bool = False,
+        heartbeat_s: float = HEARTBEAT_S,
+        most_pages: int = MOST_PAGES,
+        connector: Callable[[], aiohttp.BaseConnector] = aiohttp.TCPConnector,
+        rng: random.Random | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Raises UsageError where ``url`` is no address of a server."""
+        self.name = name
+        self.provider = provider
+        self.health = SourceHealth()
+        self._url = _checked(name, url)
+        self._token = token
+        self._local = local
+        self._undiscoverable = undiscoverable
+        self._silence_s = 2.5 * heartbeat_s
+        self._most_pages = most_pages
+        self._connector = connector
+        self._rng = rng or random.Random()
+        self._clock = clock
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    async def posts(self, after: str | None) -> AsyncGenerator[post.Arrival, None]:
+        timeline = Timeline(
+            name=self.name, provider=self.provider, position=None if after is None else Position.parse(after)
+        )
+        waits = backoff.Backoff(self._rng)
+        async with self._session() as session:
+            while True:
+                connected_at: float | None = None
+                self.health.state = State.CONNECTING
+                try:
+                    async with self._connected(session) as response:
+                        connected_at = self._monotonic()
+                        catching_up = await self._begin(session, response, timeline)
+                        while catching_up is not None and not catching_up.done:
+                            for arrival in await self._catch_up(session, timeline, catching_up):
+                                yield arrival
+                        parser = sse.Parser()
+                        while True:
+                            chunk, waited = await self._receive(response)
+                            for event in parser.feed(chunk):
+                                for arrival in self._heed(timeline, event):
+                                    yield arrival
+                            if waited:
+                                timeline.heard(self._clock())
+                                if (mark := timeline.mark(self._clock(), self._monotonic())) is not None:
+                                    yield mark
+                            self.health.dropped += parser.dropped
+                            parser.dropped = 0
+                except (aiohttp.ClientError, OSError, TimeoutError, trouble.LostError) as error:
+                    found = self._trouble(error)
+                healthy_s = 0.0 if connected_at is None else self._monotonic() - connected_at
+                wait_s = waits.after(healthy_s, found.retry_after_s)
+                self._note(found, wait_s)
+                await self._sleep(wait_s)
+                self.health.reconnects += connected_at is not None
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=self._connector(),
+            headers={"Authorization": f"Bearer {self._token}", "User-Agent": "tocsin"},
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+
+    @contextlib.asynccontextmanager
+    async def _connected(self, session: aiohttp.ClientSession) -> AsyncIterator[aiohttp.ClientResponse]:
+        base = await self._streaming_url(session)
+        path = "api/v1/streaming/public/local" if self._local else "api/v1/streaming/public"
+        async with asyncio.timeout(REQUEST_S):
+            response = await session.get(
+                base / path, headers={"Accept": "text/event-stream"}, allow_redirects=False, raise_for_status=True
+            )
+        async with response:
+            if response.content_type != "text/event-stream":
+                raise trouble.LostError("answered with something else than a stream of events")
+            self.health.state = State.LIVE
+            log.info("source_connected", source=self.name, host=base.host)
+            yield response
+            response.close()
+
+    async def _streaming_url(self, session: aiohttp.ClientSession) -> URL:
+        """Where the instance says that its streams are: often another host, and redirects would lose the token."""
+        async with asyncio.timeout(REQUEST_S), session.get(self._url / "api/v2/instance") as response:
+            if response.status == 429 or response.status >= 500:
+                response.raise_for_status()
+            named = mastodon_statuses.streaming_url(await bodies.read(response)) if response.ok else ""
+        try:
+            url = URL(named)
+        except ValueError:
+            return self._url
+        scheme = {"wss": "https", "https": "https", "ws": "http", "http": "http"}.get(url.scheme)
+        if not url.host or scheme is None or (self._url.scheme == "https" and scheme != "https"):
+            return self._url
+        return url.with_scheme(scheme).with_query(None)
+
+    async def _begin(
+        self, session: aiohttp.ClientSession, response: aiohttp.ClientResponse, timeline: Timeline
+    ) -> "_CatchingUp | None":
+        """What is to be fetched before the stream is read. At the very beginning: nothing, but where we are."""
+        now = self._clock()
+        if timeline.position is None:
+            newest, _ = await self._page(session, {"limit": "1"})
+            timeline.start(newest[-1][0] if newest else "0", now)
+            return None
+        connected_at = _date(response, now)
+        return _CatchingUp(
+            after=timeline.rewound(),
+            since=timeline.position.seen_at,
+            began=now,
+            connected_at=connected_at,
+            pages=self._most_pages,
+        )
+
+    async def _catch_up(
+        self, session: aiohttp.ClientSession, timeline: Timeline, fetch: "_CatchingUp"
+    ) -> list[post.Arrival]:
+        """One page more; after the last one, the gap."""
+        gone_too_far = fetch.pages <= 0
+        statuses, pause_s = await self._page(session, {} if gone_too_far else {"min_id": fetch.after})
+        arrivals = []
+        for _, raw in statuses:
+            arrivals += self._add(timeline, raw)
+        fetch.pages -= 1
+        newest = max((each for each, _ in statuses if each), key=mastodon_statuses.order, default=None)
+        reached = None if newest is None else mastodon_statuses.id_time(newest)
+        if gone_too_far:
+            fetch.done = True
+            reason = f"more than {self._most_pages} pages had to be fetched; the rest was not"
+        elif newest is None or (reached is not None and reached >= fetch.connected_at + AHEAD):
+            fetch.done = True
+            reason = "not connected: the posts were fetched afterwards, edits and deletions could not be"
+        elif mastodon_statuses.order(newest) <= mastodon_statuses.order(fetch.after):
+            raise trouble.LostError("answered with the same page again")
+        else:
+            fetch.after = newest
+        if fetch.done:
+            arrivals.append(timeline.gap(fetch.since, fetch.began, reason))
+            self.health.gaps += 1
+        elif pause_s:
+            await self._sleep(pause_s)
+        return arrivals
+
+    async def _page(
+        self, session: aiohttp.ClientSession, query: dict[str, str]
+    ) -> tuple[list[tuple[str, bytes]], float]:
+        """A page of the timeline, and for how long the server wants to be left alone after it."""
+        query = {"limit": str(PAGE)} | ({"local": "true"} if self._local else {}) | query
+        async with (
+            asyncio.timeout(REQUEST_S),
+            session.get(
+                self._url / "api/v1/timelines/public", params=query, allow_redirects=False, raise_for_status=True
+            ) as response,
+        ):
+            body = await bodies.read(response)
+        try:
+            return mastodon_statuses.page(body), _pause_s(response, self._clock())
+        except BadStatusError:
+            raise trouble.LostError("answered with something else than a timeline") from None
+
+    async def _receive(self, response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+        """What came, and whether we had to wait for it: only then is nothing older still on its way."""
+        if chunk := response.content.read_nowait():
+            return chunk, False
+        try:
+            async with asyncio.timeout(self._silence_s):
+                chunk = await response.content.readany()
+        except TimeoutError:
+            raise trouble.LostError(f"was silent for {self._silence_s:g} s, without its heartbeat") from None
+        if not chunk:
+            raise trouble.LostError("closed the connection")
+        return chunk, True
+
+    def _heed(self, timeline: Timeline, event: sse.Event) -> list[post.Arrival]:
+        match event.event:
+            case _ if event.comment:
+                return []
+            case "update" | "status.update":
+                return self._add(timeline, event.data, edited=event.event == "status.update")
+            case "delete":
+                try:
+                    gone = timeline.delete(mastodon_statuses.local_id(event.data), self._clock())
+                except BadStatusError as error:
+                    return self._drop(error)
+                self.health.skipped += not gone
+                return gone
+            case _:
+                return []
+
+    def _add(self, timeline: Timeline, raw: bytes, *, edited: bool = False) -> list[post.Arrival]:
+        now = self._clock()
+        try:
+            status = mastodon_statuses.decode(raw, now, provider=self.provider, undiscoverable=self._undiscoverable)
+        except BadStatusError as error:
+            return self._drop(error)
+        self.health.skipped += status.post is None
+        return timeline.add(status, now, edited=edited)
+
+    def _drop(self, error: BadStatusError) -> list[post.Arrival]:
+        self.health.dropped += 1
+        if self.health.dropped == 1:
+            log.warning("frame_dropped", source=self.name, reason=str(error), more="are counted only")
+        return []
+
+    def _trouble(self, error: Exception) -> trouble.Trouble:
+        found = trouble.of(error, self._url.host or "", self._clock(), refused=_remedy(error, self.name, self._url))
+        if isinstance(error, aiohttp.ClientResponseError) and error.status == 429 and found.retry_after_s is None:
+            return replace(found, retry_after_s=_reset_s(error.headers, self._clock()))
+        return found
+
+    def _note(self, found: trouble.Trouble, wait_s: float) -> None:
+        self.health.state = State.WAITING
+        self.health.last_error = found.what
+        self.health.remedy = found.remedy
+        log.warning(
+            "source_disconnected",
+            source=self.name,
+            error=found.what,
+            remedy=found.remedy,
+            retry_in_s=round(wait_s, 1),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _CatchingUp:
+    """The pages between the last status before an outage and the connection after it."""
+
+    after: str
+    since: datetime
+    began: datetime
+    connected_at: datetime  # the same by the server's clock
+    pages: int
+    done: bool = False
+
+
+def _checked(name: str, text: str) -> URL:
+    try:
+        url = URL(text)
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise errors.UsageError(f"source {name}: url {text!r} is no address of a server; it begins with https://")
+    return url.with_query(None)
+
+
+def _date(response: aiohttp.ClientResponse, now: datetime) -> datetime:
+    """The server's clock at the connection, where it tells it."""
+    try:
+        when = parsedate_to_datetime(response.headers.get("Date", ""))
+    except (ValueError, TypeError):
+        return now
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when
+
+
+def _pause_s(response: aiohttp.ClientResponse, now: datetime) -> float:
+    """Until the allowance is renewed, where it is used up."""
+    return (_reset_s(response.headers, now) or 0.0) if response.headers.get("X-RateLimit-Remaining") == "0" else 0.0
+
+
+def _reset_s(headers: object, now: datetime) -> float | None:
+    text = headers.get("X-RateLimit-Reset") if hasattr(headers, "get") else None
+    try:
+        seconds = (times.from_text(text) - now).total_seconds() if isinstance(text, str) else None
+    except (ValueError, OverflowError):
+        return None
+    return None if seconds is None else min(max(seconds, 0.0), LONGEST_PAUSE_S)
+
+
+def _remedy(error: Exception, name: str, url: URL) -> str:
+    match error:
+        case aiohttp.ClientResponseError(status=401 | 403):
+            return (
+                f"the token of [[source]] {name} is not accepted: under Preferences → Development of an account on "
+                f"{url.host} make an application with the scope read:statuses, and set token to its access token"
+            )
+        case _:
+            return f"check url of [[source]] {name}: it is the address of a Mastodon server"

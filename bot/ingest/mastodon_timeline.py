@@ -1,0 +1,135 @@
+"""Where one reading of a Mastodon timeline is, and what it knows of its statuses. No I/O, no clock."""
+
+import math
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from bot.domain import errors, post
+from bot.ingest import mastodon_statuses
+from bot.ingest.mastodon_statuses import Status
+from bot.ingest.recent import Recent
+
+REWIND = timedelta(minutes=2)
+MARK_EVERY_S = 300.0
+KNOWN = 131_072  # statuses whose local ids are remembered
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Right after which local id; ``seen_ms``: until when (Unix milliseconds) we have heard everything."""
+
+    id: str
+    seen_ms: int
+
+    @property
+    def cursor(self) -> str:
+        return f"{self.id}@{self.seen_ms}"
+
+    @property
+    def seen_at(self) -> datetime:
+        return datetime.fromtimestamp(self.seen_ms / 1000, UTC)
+
+    @classmethod
+    def parse(cls, cursor: str) -> "Position":
+        """Raises UsageError for a cursor that this source has not written."""
+        local_id, _, milliseconds = cursor.partition("@")
+        try:
+            position = cls(id=mastodon_statuses.local_id(local_id.encode()), seen_ms=int(milliseconds))
+            _ = position.seen_at
+        except (ValueError, OverflowError, OSError):
+            raise errors.UsageError(f"the cursor {cursor!r} is none of Mastodon's; was the source renamed?") from None
+        return position
+
+
+class Timeline:
+    """Turns statuses and deletions into arrivals, each once."""
+
+    def __init__(self, *, name: str, provider: str, position: Position | None) -> None:
+        self.position = position
+        self._name = name
+        self._provider = provider
+        self._marked = -math.inf
+        self._floor = ""  # where this reading began, if it began at the present
+        self._known: Recent[tuple[str, int]] = Recent(KNOWN)  # local id → uri, version
+
+    def start(self, id: str, now: datetime) -> None:
+        self.position = Position(id=id, seen_ms=_ms(now))
+        self._floor = id
+
+    def heard(self, now: datetime) -> None:
+        """Until ``now`` nothing is missing."""
+        if self.position is not None:
+            self.position = replace(self.position, seen_ms=max(self.position.seen_ms, _ms(now)))
+
+    def rewound(self) -> str:
+        """From which id to fetch."""
+        assert self.position is not None
+        return max(mastodon_statuses.back(self.position.id, REWIND), self._floor, key=mastodon_statuses.order)
+
+    def add(self, status: Status, now: datetime, *, edited: bool) -> list[post.Arrival]:
+        """``edited``: the stream says that it is one that we may have."""
+        known = self._known.get(status.local_id)
+        if known is not None:
+            told_again = status.version == known[1] and not (edited and not status.version)
+            if told_again or status.version < known[1]:
+                return []
+        gone = {status.uri} if edited or status.version else set()
+        if known is not None:
+            gone.add(mastodon_statuses.versioned(*known))
+        arrivals = [self._arrival(self._deletion(each, now), now) for each in sorted(gone)]
+        self._move(status.local_id)
+        if status.post is None:
+            self._known.pop(status.local_id)
+            return arrivals
+        self._known.put(status.local_id, (status.uri, status.version))
+        if edited and not status.version:
+            return arrivals
+        parent = None if status.reply_to is None else self._known.get(status.reply_to)
+        item = status.post if parent is None else replace(status.post, reply_to=parent[0])
+        return [*arrivals, self._arrival(item, self._at(now))]
+
+    def delete(self, local_id: str, now: datetime) -> list[post.Arrival]:
+        known = self._known.pop(local_id)
+        if known is None:
+            return []
+        return [self._arrival(self._deletion(mastodon_statuses.versioned(*known), now), now)]
+
+    def gap(self, since: datetime, until: datetime, reason: str) -> post.Arrival:
+        until = max(since, until)
+        self.heard(until)
+        log.warning("source_gap", source=self._name, since=since, until=until, reason=reason)
+        return self._arrival(post.Gap(since=since, until=until, reason=reason), until)
+
+    def mark(self, now: datetime, mono: float) -> post.Arrival | None:
+        """Every few minutes, how far we have heard: after a restart the outage begins there, not at the last post."""
+        if mono - self._marked < MARK_EVERY_S:
+            return None
+        self._marked = mono
+        return self._arrival(post.Mark(), now)
+
+    def _deletion(self, id: str, now: datetime) -> post.Deletion:
+        return post.Deletion(provider=self._provider, id=id, deleted_at=now)
+
+    def _arrival(self, item: post.Post | post.Deletion | post.Gap | post.Mark, at: datetime) -> post.Arrival:
+        assert self.position is not None
+        return post.Arrival(source=self._name, cursor=self.position.cursor, item=item, at=at)
+
+    def _move(self, local_id: str) -> None:
+        """Never back: what came late from elsewhere has an earlier number."""
+        assert self.position is not None
+        if mastodon_statuses.order(local_id) > mastodon_statuses.order(self.position.id):
+            self.position = replace(self.position, id=local_id)
+
+    def _at(self, now: datetime) -> datetime:
+        """The instance's own time of where we are."""
+        assert self.position is not None
+        at = mastodon_statuses.id_time(self.position.id)
+        return now if at is None else min(at, now)
+
+
+def _ms(when: datetime) -> int:
+    return int(when.timestamp() * 1000)

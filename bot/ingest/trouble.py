@@ -1,0 +1,68 @@
+"""What ended or prevented a connection: a sentence for a person about what happened, and one about what to do."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+
+LONGEST_RETRY_AFTER_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """``retry_after_s``: what the server asked for."""
+
+    what: str
+    remedy: str
+    retry_after_s: float | None = None
+
+
+class LostError(Exception):
+    """The connection is over; the message is the predicate of a sentence about the server."""
+
+
+def of(error: BaseException, host: str, now: datetime, *, refused: str) -> Trouble:
+    """``refused``: what to do about an answer that says no (4xx other than 429)."""
+    match error:
+        case LostError():
+            return Trouble(what=f"{host} {error}", remedy="nothing to do, it connects again by itself")
+        case aiohttp.ClientResponseError(status=429):
+            return Trouble(
+                what=f"{host} says that we ask too often (429)",
+                remedy="wait; if it stays, look for another Tocsin behind the same address or with the same token",
+                retry_after_s=retry_after_s(error.headers, now),
+            )
+        case aiohttp.ClientResponseError(status=status) if status >= 500:
+            return Trouble(
+                what=f"{host} is out of order ({status})",
+                remedy="wait, it is asked again",
+                retry_after_s=retry_after_s(error.headers, now),
+            )
+        case aiohttp.ClientResponseError():
+            return Trouble(what=f"{host} refused us ({error.status})", remedy=refused)
+        case aiohttp.ClientSSLError():
+            return Trouble(
+                what=f"{host} offered no encryption that can be trusted ({type(error).__name__})",
+                remedy="check this machine's clock and certificates, and whether a proxy stands in between",
+            )
+        case aiohttp.ClientConnectorDNSError():
+            return Trouble(what=f"the name {host} cannot be resolved", remedy="check the network, its DNS and the url")
+        case TimeoutError():
+            return Trouble(what=f"{host} did not answer in time", remedy="check the network, or the source's url")
+        case _:
+            return Trouble(
+                what=f"{host} cannot be reached ({type(error).__name__})",
+                remedy="check the network, or the source's url",
+            )
+
+
+def retry_after_s(headers: Any, now: datetime) -> float | None:
+    """``Retry-After`` in either of its forms, at most an hour; None where there is none that makes sense."""
+    text = (headers or {}).get("Retry-After", "")
+    try:
+        seconds = float(text) if text.isdigit() else (parsedate_to_datetime(text) - now).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)

@@ -1,0 +1,67 @@
+"""Keeping X's rules in step with the configuration: an app has one set of rules, of which ours carry a tag."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from bot.ingest import trouble, x_posts, x_requests
+
+TAG = "tocsin"
+PATH = "2/tweets/search/stream/rules"
+MOST_PAGES = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """``ids``: of the rules that are ours; ``refused``: rule → why X does not take it."""
+
+    ids: frozenset[str]
+    refused: dict[str, str]
+
+
+async def keep(session: aiohttp.ClientSession, base: URL, wanted: Sequence[str]) -> Kept:
+    """Delete what carries our tag and is not wanted, add what is wanted and missing, leave everybody else's alone.
+
+    A wanted rule that somebody else has set counts as ours but is not touched: X keeps each rule once.
+    """
+    rules = await _rules(session, base)
+    stale = [rule.id for rule in rules if rule.tag == TAG and rule.value not in wanted]
+    if stale:
+        await _post(session, base, {"delete": {"ids": stale}})
+    values = {rule.value for rule in rules}
+    missing = [value for value in dict.fromkeys(wanted) if value not in values]
+    refused: dict[str, str] = {}
+    if missing:
+        answer = await _post(session, base, {"add": [{"value": value, "tag": TAG} for value in missing]})
+        refused = _readable(x_posts.refused_rules, answer)
+        rules = await _rules(session, base)
+    return Kept(ids=frozenset(rule.id for rule in rules if rule.value in wanted), refused=refused)
+
+
+async def _rules(session: aiohttp.ClientSession, base: URL) -> list[x_posts.Rule]:
+    found: list[x_posts.Rule] = []
+    query: dict[str, str] = {}
+    for _ in range(MOST_PAGES):
+        body, _headers = await x_requests.get(session, base / PATH, query)
+        page, following = _readable(x_posts.rules, body)
+        found += page
+        if not following:
+            break
+        query = {"pagination_token": following}
+    return found
+
+
+async def _post(session: aiohttp.ClientSession, base: URL, order: dict[str, Any]) -> bytes:
+    """The answer, also where X refuses each rule of an order (400)."""
+    return await x_requests.post(session, base / PATH, msgspec.json.encode(order))
+
+
+def _readable(decode: Any, body: bytes) -> Any:
+    try:
+        return decode(body)
+    except x_posts.BadLineError:
+        raise trouble.LostError("answered about its rules with something else") from None

@@ -1,0 +1,310 @@
+"""PollingSource against FakeSite: real HTTP, in virtual time."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from bot import app, config
+from bot.domain import errors, post
+from bot.ingest import feed, meteoalarm, nws, polling
+from bot.ingest.source import State
+from tests.fakes import polled
+from tests.fakes.polled import Cut, Drip, FakeSite, Garbage, Refuse, Stall, VirtualTime
+
+MINUTE = timedelta(minutes=1)
+PATH = "/feed.xml"
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[FakeSite]:
+    async with FakeSite() as server:
+        yield server
+        assert server.faults == []
+
+
+def rss(*texts: str, at: timedelta = timedelta(0)) -> str:
+    """Newest first, as feeds are."""
+    when = format_datetime(polled.START + at)
+    items = "".join(f"<item><guid>{text}</guid><title>{text}</title><pubDate>{when}</pubDate></item>" for text in texts)
+    return f'<?xml version="1.0"?><rss version="2.0"><channel><title>t</title>{items}</channel></rss>'
+
+
+def make_source(site: FakeSite, time: VirtualTime, *, path: str = PATH, **settings: Any) -> polling.PollingSource:
+    return feed.source(
+        "news", site.url(path), provider="rss:news", official=False, **time.environment(timeout_s=5.0) | settings
+    )
+
+
+async def until_over(source: polling.PollingSource, after: str | None = None) -> list[post.Arrival]:
+    found = []
+    with contextlib.suppress(polled.OverError):
+        async with contextlib.aclosing(source.posts(after)) as posts:
+            async for arrival in posts:
+                found.append(arrival)  # noqa: PERF401  # what came before OverError counts
+    return found
+
+
+def texts(arrivals: list[post.Arrival]) -> list[str]:
+    return [arrival.item.text for arrival in arrivals if isinstance(arrival.item, post.Post)]
+
+
+async def test_an_unchanged_document_is_not_sent_again(site: FakeSite) -> None:
+    time = VirtualTime(until=3 * MINUTE)
+    site.put(PATH, rss("smoke"))
+    source = make_source(site, time)
+    assert texts(await until_over(source)) == ["smoke"]
+    assert site.statuses[0] == 200
+    assert set(site.statuses[1:]) == {304}
+    assert source.health.state is State.LIVE
+
+
+async def test_the_time_of_the_last_change_is_sent_back_as_well(site: FakeSite) -> None:
+    site.validators, site.modified = False, format_datetime(polled.START, usegmt=False)
+    site.put(PATH, rss("smoke"))
+    await until_over(make_source(site, VirtualTime(until=3 * MINUTE)))
+    assert site.statuses[0] == 200
+    assert set(site.statuses[1:]) == {304}
+
+
+async def test_the_validators_survive_a_restart_and_nothing_comes_twice(site: FakeSite) -> None:
+    site.put(PATH, rss("two", "one"))
+    first = await until_over(make_source(site, VirtualTime(until=MINUTE)))
+    again = await until_over(make_source(site, VirtualTime(until=MINUTE)), first[-1].cursor)
+    assert (texts(first), texts(again)) == (["one", "two"], [])
+    assert site.statuses[-1] == 304
+
+
+async def test_whoever_resumes_in_the_middle_of_a_document_gets_the_rest(site: FakeSite) -> None:
+    site.put(PATH, rss("three", "two", "one"))
+    first = await until_over(make_source(site, VirtualTime(until=MINUTE)))
+    for number, arrival in enumerate(first[:2], start=1):
+        rest = await until_over(make_source(site, VirtualTime(until=MINUTE)), arrival.cursor)
+        assert texts(rest) == ["one", "two", "three"][number:]
+
+
+async def test_a_crash_in_the_middle_of_the_first_document_loses_nothing_however_long_it_takes(site: FakeSite) -> None:
+    site.put(PATH, rss("two", "one"))
+    (first, *_) = await until_over(make_source(site, VirtualTime(until=MINUTE)))
+    time = VirtualTime(until=timedelta(hours=5))
+    time.passed = timedelta(hours=4)
+    assert texts(await until_over(make_source(site, time), first.cursor)) == ["two"]
+
+
+async def test_what_was_only_seen_is_known_after_a_restart(site: FakeSite) -> None:
+    site.put(PATH, rss("old", at=timedelta(hours=-5)))
+    first = await until_over(make_source(site, VirtualTime(until=MINUTE)))
+    assert [type(arrival.item) for arrival in first] == [post.Mark]
+    site.put(PATH, rss("written while nobody looked", "old", at=timedelta(hours=-3)))
+    again = await until_over(make_source(site, VirtualTime(until=MINUTE)), first[-1].cursor)
+    assert texts(again) == ["written while nobody looked"]
+
+
+async def test_a_permanent_redirect_is_remembered_once_its_target_answers(site: FakeSite) -> None:
+    site.put("/new.xml", rss("smoke"))
+    site.move(PATH, "/new.xml", 301)
+    first = await until_over(make_source(site, VirtualTime(until=2 * MINUTE)))
+    assert [request.path for request in site.requests[:3]] == [PATH, "/new.xml", "/new.xml"]
+    assert json.loads(first[-1].cursor)["moved"] == site.url("/new.xml")
+    await until_over(make_source(site, VirtualTime(until=MINUTE)), first[-1].cursor)
+    assert site.requests[-1].path == "/new.xml"
+    elsewhere = make_source(site, VirtualTime(until=MINUTE), path="/new.xml?set=anew")
+    await until_over(elsewhere, first[-1].cursor)
+    assert site.requests[-1].query_string == "set=anew", "another url in the configuration counts"
+
+
+@pytest.mark.parametrize("status", [302, 307])
+async def test_a_passing_redirect_is_followed_and_forgotten(status: int, site: FakeSite) -> None:
+    site.put("/new.xml", rss("smoke"))
+    site.move(PATH, "/new.xml", status)
+    (arrival, *_) = await until_over(make_source(site, VirtualTime(until=2 * MINUTE)))
+    assert "moved" not in json.loads(arrival.cursor)
+    assert [request.path for request in site.requests[:4]] == [PATH, "/new.xml"] * 2
+
+
+async def test_a_redirect_to_something_else_is_not_remembered(site: FakeSite) -> None:
+    site.put("/portal", "<html><body>log in first</body></html>", kind="text/html")
+    site.move(PATH, "/portal", 301)
+    time = VirtualTime(until=5 * MINUTE)
+    source = make_source(site, time)
+    assert await until_over(source) == []
+    assert {request.path for request in site.requests[::2]} == {PATH}
+    assert "neither RSS nor Atom" in (source.health.last_error or "")
+    assert source.health.dropped >= 1
+
+
+async def test_redirects_in_a_circle_and_to_nowhere_are_troubles(site: FakeSite) -> None:
+    site.move(PATH, "/round")
+    site.move("/round", PATH)
+    source = make_source(site, VirtualTime(until=MINUTE))
+    await until_over(source)
+    assert "redirects more than 5 times" in (source.health.last_error or "")
+    site.move(PATH, "ftp://example.org/")
+    await until_over(source)
+    assert "redirects to no address" in (source.health.last_error or "")
+
+
+async def test_what_is_gone_says_so_and_is_asked_once_a_day(site: FakeSite) -> None:
+    time = VirtualTime(until=timedelta(days=3))
+    site.put(PATH, lambda: rss("back again", at=time.passed).encode())
+    site.script(Refuse(410), Refuse(410))
+    source = make_source(site, time)
+    arrivals = await until_over(source)
+    assert texts(arrivals) == ["back again"]
+    assert site.statuses[:3] == [410, 410, 200]
+    assert all(86_400 <= wait <= 95_040 for wait in time.waits[:2])
+    assert source.health.last_error == "127.0.0.1 says that this is gone for good (410)"
+    assert "remove the source news" in (source.health.remedy or "")
+    assert source.health.state is State.LIVE
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_goes_first(status: int, site: FakeSite) -> None:
+    site.put(PATH, rss("smoke"))
+    site.script(Refuse(status, {"Retry-After": "900"}))
+    time = VirtualTime(until=timedelta(hours=1))
+    source = make_source(site, time)
+    assert texts(await until_over(source)) == ["smoke"]
+    assert 900 <= time.waits[0] <= 900 + 120
+    assert source.health.reconnects == 1
+
+
+async def test_it_is_asked_less_often_while_nothing_changes(site: FakeSite) -> None:
+    site.put(PATH, rss("one"))
+    time = VirtualTime(until=timedelta(days=1))
+    await until_over(make_source(site, time))
+    assert time.waits[0] <= 66
+    assert max(time.waits) <= 3_600 * 1.1
+    assert time.waits[-1] >= 3_600
+    assert len(site.requests) < 60
+
+
+async def test_it_is_asked_more_often_again_when_it_changes(site: FakeSite) -> None:
+    count = 0
+
+    def growing() -> bytes:
+        return rss(*(f"n{number}" for number in range(count, -1, -1))).encode()
+
+    site.put(PATH, growing)
+    time = VirtualTime(until=timedelta(days=2))
+
+    def more() -> None:
+        nonlocal count
+        count += 1
+
+    for minute in range(0, 300, 5):
+        time.at(timedelta(days=1, minutes=minute), more)
+    found = await until_over(make_source(site, time))
+    assert len(texts(found)) == 61
+    middle = [wait for wait in time.waits if wait < 400]
+    assert len(middle) > 30
+
+
+@pytest.mark.parametrize("fault", [Cut(), Stall(), Drip(), Garbage(), Refuse(500), Refuse(404), Refuse(403)])
+async def test_a_fault_is_got_over(fault: polled.Fault, site: FakeSite) -> None:
+    site.put(PATH, rss("two", "one"))
+    site.script(fault)
+    source = make_source(site, VirtualTime(until=5 * MINUTE), timeout_s=0.3)
+    assert texts(await until_over(source)) == ["one", "two"]
+    assert source.health.last_error
+    assert source.health.remedy
+    assert source.health.state is State.LIVE
+
+
+async def test_a_body_over_the_bound_is_refused(site: FakeSite) -> None:
+    site.put(PATH, rss("one"))
+    site.script(Garbage(b"<rss>" + b" " * 10_000_001))
+    source = make_source(site, VirtualTime(until=5 * MINUTE))
+    assert texts(await until_over(source)) == ["one"]
+    assert "more than 10000000 bytes" in (source.health.last_error or "")
+
+
+async def test_a_name_that_does_not_resolve_and_a_server_without_tls(site: FakeSite) -> None:
+    site.move(PATH, "http://nowhere.invalid/feed.xml", 302)
+    source = make_source(site, VirtualTime(until=MINUTE))
+    await until_over(source)
+    assert "cannot be re" in (source.health.last_error or "")
+    site.move(PATH, f"https://127.0.0.1:{site.port}/feed.xml", 302)
+    await until_over(source)
+    assert source.health.last_error
+    assert source.health.remedy
+
+
+async def test_the_cursor_of_another_kind_of_source_is_refused(site: FakeSite) -> None:
+    for cursor in ("1783175888085434", "host:5:6", "[]", '{"known": 5}', '{"at": 1e30}', "\ud800"):
+        with pytest.raises(errors.UsageError, match="cursor"):
+            polling.Place.parse("news", cursor)
+    place = polling.Place(etag='"x"', known={"a": ("1", "b")}, read_at=polled.START)
+    assert polling.Place.parse("news", place.cursor) == place
+
+
+async def test_what_is_known_is_bounded() -> None:
+    place = polling.Place()
+    for number in range(3 * polling.KNOWN):
+        place.remember({f"k{number}": ("v",), "always": ("v",)})
+    assert len(place.known) == polling.KNOWN
+    assert "always" in place.known
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    with pytest.raises(errors.UsageError, match="http"):
+        feed.source("news", "ftp://example.org/feed", provider="rss:news", official=False)
+
+
+async def test_nws_is_told_whom_to_contact(site: FakeSite) -> None:
+    site.put("/alerts/active", '{"features": []}', "application/geo+json")
+    time = VirtualTime(until=MINUTE)
+    settings = time.environment()
+    source = nws.source("nws", site.url("/alerts/active"), provider="nws", contact="ada@example.org", **settings)
+    await until_over(source)
+    assert {request.headers["User-Agent"] for request in site.requests} == {"tocsin (ada@example.org)"}
+    assert {request.headers["Accept"] for request in site.requests} == {"application/geo+json"}
+    assert all(30 <= wait <= 33 for wait in time.waits)
+
+
+def warning(site: FakeSite, name: str, kind: str, host: str | None = None) -> str:
+    return (
+        "<feed xmlns='http://www.w3.org/2005/Atom' xmlns:cap='urn:oasis:names:tc:emergency:cap:1.2'><entry>"
+        f"<title>Red Wind Warning issued for Velmar - Selby</title><cap:identifier>{name}</cap:identifier>"
+        f"<cap:sent>{polled.START.isoformat()}</cap:sent><cap:severity>Extreme</cap:severity>"
+        f"<cap:message_type>{kind}</cap:message_type>"
+        f"<link type='application/cap+xml' href='{host or site.url('')}/cap/{name}'/></entry></feed>"
+    )
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_what_a_cancellation_refers_to_is_asked_on_the_same_host_only(elsewhere: bool, site: FakeSite) -> None:
+    time = VirtualTime(until=5 * MINUTE)
+    listed = [warning(site, "w1", "Alert")]
+    site.put(PATH, lambda: listed[-1].encode())
+    references = f"met@example.org,w1,{polled.START.isoformat()}"
+    site.put(
+        "/cap/w2", f"<alert xmlns='urn:oasis:names:tc:emergency:cap:1.2'><references>{references}</references></alert>"
+    )
+    host = f"http://localhost:{site.port}" if elsewhere else None
+    time.at(2 * MINUTE, lambda: listed.append(warning(site, "w2", "Cancel", host)))
+    found = await until_over(
+        meteoalarm.source("meteoalarm", site.url(PATH), provider="meteoalarm", **time.environment())
+    )
+    posts = [arrival.item for arrival in found if isinstance(arrival.item, post.Post)]
+    assert [item.id for item in posts] == (["w1"] if elsewhere else ["w1", "w2"])
+    assert ("/cap/w2" in {request.path for request in site.requests}) is not elsewhere
+
+
+def test_every_polled_source_is_built_from_its_settings() -> None:
+    settings: list[config.Source] = [
+        config.FeedSource(type="rss", name="news", provider="rss:news", url="https://news.example/feed"),
+        config.NwsSource(type="nws", contact="ada@example.org"),
+        config.UsgsSource(type="usgs"),
+        config.GdacsSource(type="gdacs"),
+        config.MeteoalarmSource(type="meteoalarm"),
+    ]
+    built = app.build_sources(settings)
+    assert [(source.name, source.provider, source.live) for source in built] == [
+        ("news", "rss:news", True), ("nws", "nws", True), ("usgs", "usgs", True), ("gdacs", "gdacs", True),
+        ("meteoalarm", "meteoalarm", True),
+    ]  # fmt: skip

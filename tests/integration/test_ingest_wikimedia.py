@@ -1,0 +1,296 @@
+"""WikimediaSource against FakeEventStreams: the real client over HTTP, days of the server's time."""
+
+import asyncio
+import contextlib
+import itertools
+import random
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bot.domain import errors, post
+from bot.ingest import wikimedia
+from bot.ingest.source import State
+from tests.fakes import wikimedia as fakes
+from tests.fakes.wikimedia import START, Cut, FakeEventStreams, Garbage, Refuse, Split, Stall
+
+ENOUGH = timedelta(minutes=10, seconds=30)
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeEventStreams]:
+    async with FakeEventStreams() as server:
+        yield server
+        assert server.unfired() == []
+
+
+class Pause:
+    """Stands in for asyncio.sleep: the server's time passes."""
+
+    def __init__(self, fake: FakeEventStreams) -> None:
+        self.fake = fake
+        self.seconds: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+        self.fake.now += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
+
+
+def make_source(fake: FakeEventStreams, **settings: Any) -> wikimedia.WikimediaSource:
+    defaults: dict[str, Any] = {
+        "wikis": ["enwiki"],
+        "contact": "ada@example.org",
+        "rng": random.Random(1),
+        "clock": lambda: fake.now,
+        "monotonic": lambda: fake.now.timestamp(),
+        "sleep": Pause(fake),
+    }
+    settings = defaults | settings
+    return wikimedia.WikimediaSource("wikimedia", settings.pop("url", fake.url), **settings)
+
+
+async def read(source: wikimedia.WikimediaSource, after: str | None, fake: FakeEventStreams, until: datetime) -> Any:
+    """What it yields until the server's time is ``until``; also the last cursor."""
+    found, cursor = [], after
+    async with asyncio.timeout(60), contextlib.aclosing(source.posts(after)) as posts:
+        async for arrival in posts:
+            cursor = arrival.cursor
+            if not isinstance(arrival.item, post.Mark):
+                found.append(arrival)
+            if arrival.at >= until:
+                break
+    return found, cursor
+
+
+def burst(fake: FakeEventStreams, title: str, begins: datetime, edits: int = 6) -> None:
+    for number in range(edits):
+        fake.emit(
+            fakes.change(
+                at=begins + timedelta(minutes=number),
+                number=len(fake.events) + 1,
+                title=title,
+                user=f"Editor {number % 3}",
+            )
+        )
+
+
+def tick(fake: FakeEventStreams, at: datetime) -> None:
+    """Some change that does not count: the stream is never silent."""
+    fake.emit(fakes.change(at=at, number=len(fake.events) + 1, bot=True, title="An invented list"))
+
+
+def a_stream(fake: FakeEventStreams, days: float, seed: int = 7) -> None:
+    """Bursts and ordinary edits of invented articles, in order of time."""
+    rng = random.Random(seed)
+    events = []
+    for minute in range(int(days * 24 * 60)):
+        at = START + timedelta(minutes=minute)
+        events.append((at, "An invented list", "Robot", True))
+        if rng.random() < 0.5:
+            events.append((at + timedelta(seconds=rng.random() * 50), f"Town {rng.randrange(40)}", "Ann", False))
+        if rng.random() < 0.01:
+            title, lasts = f"Event {minute}", rng.randrange(3, 40)
+            events += [
+                (at + timedelta(minutes=rng.random() * lasts), title, f"Editor {rng.randrange(6)}", False)
+                for _ in range(rng.randrange(4, 30))
+            ]
+    for at, title, user, bot in sorted(events):
+        fake.emit(fakes.change(at=at, number=len(fake.events) + 1, title=title, user=user, bot=bot))
+
+
+def expected(fake: FakeEventStreams) -> list[str]:
+    """The ids of the bursts in what the server has emitted, counted in another way: page by page."""
+    pages: dict[str, list[tuple[datetime, str]]] = {}
+    for event in fake.events:
+        raw = wikimedia.msgspec.json.decode(event.data)
+        at = event.at.replace(microsecond=event.at.microsecond // 1000 * 1000)
+        if not raw["bot"] and event.at <= fake.now:
+            pages.setdefault(f"{raw['wiki']}:{raw['title']}", []).append((at, raw["user"]))
+    found = []
+    for page, edits in pages.items():
+        told_until: datetime | None = None
+        for number, (at, _) in enumerate(edits):
+            within = [edit for edit in edits[: number + 1] if at - edit[0] <= timedelta(minutes=10)]
+            if told_until is not None and at - told_until <= ENOUGH:
+                told_until = at
+            elif len(within) >= 5 and len({user for _, user in within}) >= 3:
+                told_until = at
+                found.append(f"{page.replace(' ', '_')}:{int(within[0][0].timestamp())}")
+    return sorted(found)
+
+
+def ids(arrivals: list[post.Arrival]) -> list[str]:
+    return sorted(arrival.item.id for arrival in arrivals if isinstance(arrival.item, post.Post))
+
+
+async def test_a_burst_becomes_one_post(fake: FakeEventStreams) -> None:
+    burst(fake, "Port Calder explosion", START + timedelta(minutes=1))
+    tick(fake, START + timedelta(minutes=14))
+    source = make_source(fake)
+    (arrival,), _ = await read(source, None, fake, START + timedelta(minutes=14))
+    assert arrival.item.text == "Many editors are changing the article “Port Calder explosion”"
+    assert arrival.at == arrival.item.created_at == START + timedelta(minutes=5)
+    assert source.health.state is State.LIVE
+    request = fake.requests[0]
+    assert "ada@example.org" in request.headers["User-Agent"]
+    assert "since" not in request.query
+
+
+async def test_a_restarted_source_counts_again_and_tells_of_nothing_twice(fake: FakeEventStreams) -> None:
+    burst(fake, "Port Calder", START + timedelta(minutes=1), edits=10)
+    tick(fake, START + timedelta(minutes=29))
+    (first,), cursor = await read(make_source(fake), None, fake, START + timedelta(minutes=5))
+    found, _ = await read(make_source(fake), cursor, fake, START + timedelta(minutes=29))
+    assert found == []
+    assert fake.requests[-1].query["since"] == "2031-05-14T11:54:30.000Z"
+    assert first.cursor == cursor
+
+
+async def test_a_burst_whose_beginning_was_read_before_the_restart_is_told(fake: FakeEventStreams) -> None:
+    burst(fake, "Port Calder", START + timedelta(minutes=1), edits=10)
+    tick(fake, START + timedelta(minutes=29))
+    found, cursor = await read(make_source(fake), None, fake, START + timedelta(minutes=3))
+    assert found == []
+    (arrival,), _ = await read(make_source(fake), cursor, fake, START + timedelta(minutes=29))
+    assert arrival.item.id == f"enwiki:Port_Calder:{int(START.timestamp()) + 60}"
+
+
+async def test_days_with_every_fault_lose_nothing_and_tell_of_nothing_twice(fake: FakeEventStreams) -> None:
+    a_stream(fake, days=4)
+    hour = timedelta(hours=1)
+    fake.script(
+        Refuse(503, away=timedelta(minutes=1)),
+        Garbage(),
+        Cut(),
+        Split(),
+        *[Refuse(429, {"Retry-After": "30"})] * 5,
+        Garbage(b"data: [1,2\nid: \ndata: x\n\n"),
+        Stall(),
+        Garbage(b"data: " + b"x" * 3_000_000 + b"\n\n"),
+        Refuse(500),
+        Cut(),
+        Refuse(503, away=47 * hour),
+    )
+    drift = timedelta(0)
+
+    def clock() -> datetime:
+        nonlocal drift
+        if fake.now > START + 60 * hour:
+            drift = -24 * hour  # somebody sets the machine's clock back
+        return fake.now + drift
+
+    source = make_source(fake, clock=clock, silent_s=0.3)
+    found, _ = await read(source, None, fake, START + timedelta(days=3.9))
+    assert ids(found) == expected(fake)
+    assert len(found) > 20
+    assert len(set(ids(found))) == len(found)
+    assert source.health.dropped > 0
+    assert not any(isinstance(arrival.item, post.Gap) for arrival in found)
+
+
+async def test_restarts_every_few_hours_lose_nothing_and_tell_of_nothing_twice(fake: FakeEventStreams) -> None:
+    a_stream(fake, days=1.5)
+    found, cursor, until = [], None, START
+    while until < START + timedelta(days=1.4):
+        until += timedelta(minutes=97)
+        more, cursor = await read(make_source(fake), cursor, fake, until)
+        found += more
+    assert len(found) > 10
+    late = max(arrival.at for arrival in found)
+    assert ids(found) == [each for each in expected(fake) if each in ids(found)]
+    missing = set(expected(fake)) - set(ids(found))
+    assert all(_completed(fake, each) > late for each in missing)
+
+
+def _completed(fake: FakeEventStreams, post_id: str) -> datetime:
+    return START.fromtimestamp(int(post_id.rpartition(":")[2]), START.tzinfo) + timedelta(minutes=10)
+
+
+async def test_two_days_without_a_service_are_a_gap(fake: FakeEventStreams) -> None:
+    a_stream(fake, days=3)
+    _, cursor = await read(make_source(fake), None, fake, START + timedelta(hours=2))
+    stopped_at = wikimedia.Position.parse(cursor).at
+    fake.now = START + timedelta(days=2, hours=2)
+    source = make_source(fake)
+    found, _ = await read(source, cursor, fake, START + timedelta(days=2, hours=2))
+    gap = found[0].item
+    assert isinstance(gap, post.Gap)
+    assert (gap.since, gap.until) == (stopped_at, START + timedelta(days=1, hours=20))
+    assert [each for each in found[1:] if isinstance(each.item, post.Gap)] == []
+    assert ids(found[1:]) == [each for each in expected(fake) if each in ids(found)]
+    assert source.health.gaps == 1
+
+
+async def test_what_the_server_keeps_no_more_is_a_gap(fake: FakeEventStreams) -> None:
+    a_stream(fake, days=1)
+    _, cursor = await read(make_source(fake), None, fake, START + timedelta(hours=2))
+    fake.kept = timedelta(hours=1)
+    fake.now += timedelta(hours=4)
+    found, _ = await read(make_source(fake), cursor, fake, fake.now)
+    gap = found[0].item
+    assert isinstance(gap, post.Gap)
+    assert gap.until is not None
+    assert abs(gap.until - (fake.now - fakes.LASTS - timedelta(hours=1))) < timedelta(minutes=2)
+
+
+async def test_an_event_id_that_the_server_refuses_is_replaced_by_a_time(fake: FakeEventStreams) -> None:
+    a_stream(fake, days=0.5)
+    source = make_source(fake)
+    async with contextlib.aclosing(source.posts(None)) as posts:
+        async for arrival in posts:
+            if arrival.at > START + timedelta(minutes=14):
+                break
+        fake.script(Refuse(400))
+        found = [arrival]
+        async for arrival in posts:
+            found.append(arrival)
+            if arrival.at > START + timedelta(hours=2):
+                break
+    assert "since" in fake.requests[2].query
+    assert "Last-Event-ID" not in fake.requests[2].headers
+
+
+async def test_the_end_after_fifteen_minutes_is_no_trouble(fake: FakeEventStreams) -> None:
+    for minute in range(60):
+        tick(fake, START + timedelta(minutes=minute))
+    looks = itertools.count(0.0, fakes.LASTS.total_seconds())
+    source = make_source(fake, monotonic=lambda: next(looks))
+    await read(source, None, fake, START + timedelta(minutes=40))
+    assert source.health.last_error is None
+    assert len(fake.requests) >= 3
+    assert all("Last-Event-ID" in request.headers for request in fake.requests[1:])
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://no-such-host.invalid/", "cannot be resolved"),
+        ("https://127.0.0.1:{port}/", "127.0.0.1"),
+        ("http://127.0.0.1:{port}/nothing", "refused us (404)"),
+    ],
+)
+async def test_what_cannot_be_reached_is_said_and_tried_again(fake: FakeEventStreams, url: str, said: str) -> None:
+    port = fake.url.split(":")[2].split("/")[0]
+    tried = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        tried.set()
+        await asyncio.sleep(0.001)
+
+    source = make_source(fake, url=url.format(port=port), sleep=sleep)
+    async with asyncio.timeout(30), contextlib.aclosing(source.posts(None)) as posts:
+        reading = asyncio.create_task(anext(posts))
+        await tried.wait()
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading
+    assert said in (source.health.last_error or "")
+    assert source.health.remedy
+
+
+async def test_a_cursor_of_another_source_is_refused(fake: FakeEventStreams) -> None:
+    with pytest.raises(errors.UsageError, match="was the source renamed"):
+        await anext(make_source(fake).posts("1783175888085434"))

@@ -1,0 +1,482 @@
+"""XSource against FakeX: the real client, a real stream, rules and lookups."""
+
+import asyncio
+import contextlib
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot import app, config
+from bot.domain import errors, post
+from bot.ingest import x
+from bot.ingest.source import State
+from bot.store import posts
+from bot.store.database import Database
+from tests import factories
+from tests.fakes import streaming
+from tests.fakes import x as fakes
+from tests.fakes.streaming import Break, Cut, Down, Jump, Nameless, Raw, Refuse, Split, Stall, Trickle
+from tests.worlds import World
+
+MINUTE = timedelta(minutes=1)
+STREAM = "/2/tweets/search/stream"
+RULES = STREAM + "/rules"
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[fakes.FakeX]:
+    async with fakes.FakeX(streaming.Time(), backfill=True) as server:
+        yield server
+        assert server.script.left == []
+
+
+def make_source(fake: fakes.FakeX, **settings: Any) -> x.XSource:
+    defaults: dict[str, Any] = {
+        "token": fakes.TOKEN,
+        "rules": ["fire lang:en"],
+        "connector": streaming.connector(fake.script),
+        "clock": fake.time.clock,
+        "monotonic": fake.time.monotonic,
+        "sleep": fake.time.sleep,
+        "silence_s": 5.0,
+    }
+    stored = settings.pop("stored", None)
+    source = x.XSource("x", settings.pop("url", fake.url), **defaults | settings)
+    if stored is not None:
+        source.recheck(stored)
+    return source
+
+
+def keeping(*ids: str) -> Callable[[], Awaitable[Sequence[str]]]:
+    async def stored() -> Sequence[str]:
+        return ids
+
+    return stored
+
+
+class Reading:
+    """``async with Reading(source)``: connected; ``await reading.next()`` is the next arrival that is no Mark."""
+
+    def __init__(self, source: x.XSource, after: str | None = None) -> None:
+        self._source = source
+        self._after = after
+
+    async def __aenter__(self) -> "Reading":
+        self._posts = self._source.posts(self._after)
+        self._first: asyncio.Task[post.Arrival] | None = asyncio.create_task(anext(self._posts))
+        health = self._source.health
+        while not self._first.done() and health.state is not State.LIVE and health.last_error is None:
+            await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._first is not None:
+            self._first.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._first
+        await self._posts.aclose()
+
+    async def arrival(self) -> post.Arrival:
+        async with asyncio.timeout(10):
+            while True:
+                waiting, self._first = self._first, None
+                arrival = await (waiting or anext(self._posts))
+                if not isinstance(arrival.item, post.Mark):
+                    return arrival
+
+    async def next(self) -> Any:
+        return (await self.arrival()).item
+
+
+def ms(after: timedelta = timedelta(0)) -> str:
+    return str(int((streaming.START + after).timestamp() * 1000))
+
+
+async def test_a_line_arrives_as_a_post(fake: fakes.FakeX) -> None:
+    source = make_source(fake)
+    async with Reading(source) as reading:
+        first = fake.post(
+            "Cut short …",
+            lang="in",
+            note_tweet={"text": "Smoke over the invented harbour & sirens"},
+            referenced_tweets=[{"type": "replied_to", "id": "42"}],
+            geo={"coordinates": {"type": "Point", "coordinates": [-8.6, 41.1]}},
+            attachments={"media_keys": ["3_1"]},
+            includes={
+                "users": [{"id": "1001", "username": "invented", "verified_type": "government"}],
+                "media": [
+                    {"media_key": "3_1", "url": "https://img.example/1.jpg"},
+                    {"media_key": "3_2", "url": "https://x.y"},
+                ],
+            },
+        )
+        item = await reading.next()
+        fake.post(
+            "RT @invented: Smo…",
+            referenced_tweets=[{"type": "retweeted", "id": first}],
+            includes={"tweets": [{"id": first, "text": "Smoke in full"}]},
+        )
+        again = await reading.next()
+    assert (item.provider, item.id, item.author, item.langs) == ("x", first, "1001", ("id",))
+    assert (item.text, item.reply_to, item.verified) == ("Smoke over the invented harbour & sirens", "42", True)
+    assert (item.lat, item.lon, item.media) == (41.1, -8.6, ("https://img.example/1.jpg",))
+    assert (item.url, item.created_at) == (f"https://x.com/i/web/status/{first}", streaming.START)
+    assert (again.text, again.repost_of, again.verified) == ("Smoke in full", first, False)
+
+
+async def test_an_edit_takes_its_older_versions_back(fake: fakes.FakeX) -> None:
+    source = make_source(fake)
+    async with Reading(source) as reading:
+        old = fake.post("first words")
+        new = fake.edit(old, "second words")
+        fake.post("withheld", withheld={"copyright": True, "country_codes": ["XX"]})
+        fake.post("the end")
+        items = [await reading.next() for _ in range(4)]
+    assert [(type(item), item.id) for item in items[:3]] == [(post.Post, old), (post.Deletion, old), (post.Post, new)]
+    assert (items[3].text, source.health.skipped) == ("the end", 1)
+
+
+async def test_rules_are_kept_in_step_and_others_left_alone(fake: fakes.FakeX) -> None:
+    fake.rules = [
+        {"id": "1", "value": "old", "tag": "tocsin"},
+        {"id": "2", "value": "fire lang:en", "tag": "tocsin"},
+        {"id": "3", "value": "somebody's", "tag": "theirs"},
+        {"id": "4", "value": "shared", "tag": "theirs"},
+        {"id": "5", "value": "untagged"},
+    ]
+    source = make_source(fake, rules=["fire lang:en", "flood", "shared"])
+    async with Reading(source) as reading:
+        fake.post("theirs only", rule="3")
+        fake.post("shared", rule="4")
+        assert (await reading.next()).text == "shared"
+    assert [(rule["value"], rule.get("tag")) for rule in fake.rules] == [
+        ("fire lang:en", "tocsin"),
+        ("somebody's", "theirs"),
+        ("shared", "theirs"),
+        ("untagged", None),
+        ("flood", "tocsin"),
+    ]
+    assert source.health.skipped == 1
+
+
+async def test_a_refused_rule_is_named_and_the_others_are_read(fake: fakes.FakeX) -> None:
+    source = make_source(fake, rules=["(bad", "flood"])
+    async with Reading(source) as reading:
+        while source.health.state is not State.LIVE:
+            await asyncio.sleep(0)
+        fake.post("water")
+        assert (await reading.next()).text == "water"
+    assert "X refuses the rule '(bad': There were errors" in (source.health.last_error or "")
+    assert "under rules of [[source]] x" in (source.health.remedy or "")
+
+
+async def test_without_a_rule_there_is_no_stream(fake: fakes.FakeX) -> None:
+    source = make_source(fake, rules=["bad"])
+    async with Reading(source):
+        while not fake.time.slept:
+            await asyncio.sleep(0)
+    assert "took none of the rules" in (source.health.last_error or "")
+    assert fake.time.slept[0] == 5
+    assert not fake.asked(STREAM)
+
+
+async def test_an_outage_without_backfill_is_a_gap(fake: fakes.FakeX) -> None:
+    source = make_source(fake)
+    async with Reading(source) as reading:
+        fake.post("before")
+        before = await reading.arrival()
+        fake.script.add(Break(), *[Refuse(path=STREAM, status=503) for _ in range(2)])
+        fake.post("lost")
+        gap = await reading.arrival()
+        fake.post("after")
+        after = await reading.arrival()
+    assert isinstance(gap.item, post.Gap)
+    assert (gap.item.since, gap.item.until) == (streaming.START, streaming.START + timedelta(seconds=15.25))
+    assert before.cursor == ms()
+    assert gap.cursor == after.cursor == ms(timedelta(seconds=15.25))
+    assert isinstance(after.item, post.Post)
+    assert (after.item.text, source.health.gaps) == ("after", 1)
+
+
+async def test_a_restart_is_a_gap_from_the_cursor_on(fake: fakes.FakeX) -> None:
+    async with Reading(make_source(fake), ms(-60 * MINUTE)) as reading:
+        gap = await reading.next()
+    assert (gap.since, gap.until, gap.reason) == (streaming.START - 60 * MINUTE, streaming.START, "not connected")
+
+
+async def test_backfill_closes_a_short_outage(fake: fakes.FakeX) -> None:
+    source = make_source(fake, backfill_minutes=5)
+    async with Reading(source) as reading:
+        fake.post("before")
+        await reading.next()
+        fake.script.add(Break(), *[Refuse(path=STREAM, status=503) for _ in range(4)])
+        fake.post("meanwhile")
+        first = await reading.arrival()
+        fake.post("after")
+        items = [first.item, await reading.next()]
+    assert [item.text for item in items if isinstance(item, post.Post)] == ["meanwhile", "after"]
+    assert first.cursor == ms(), "until the backfill is through, a crash goes back to where the outage began"
+    assert fake.asked(STREAM)[-1]["backfill_minutes"] == "2"
+    assert (source.health.gaps, fake.time.slept) == (0, [0.25, 5.0, 10.0, 20.0, 40.0])
+
+
+async def test_backfill_leaves_a_gap_before_its_reach(fake: fakes.FakeX) -> None:
+    async with Reading(make_source(fake, backfill_minutes=5), ms(-60 * MINUTE)) as reading:
+        gap = await reading.arrival()
+        fake.post("now")
+        item = await reading.next()
+    assert isinstance(gap.item, post.Gap)
+    assert (gap.item.since, gap.item.until) == (streaming.START - 60 * MINUTE, streaming.START - 5 * MINUTE)
+    assert gap.cursor == ms(-5 * MINUTE)
+    assert item.text == "now"
+
+
+async def test_each_class_of_errors_waits_in_its_own_way(fake: fakes.FakeX) -> None:
+    reset = str(int(streaming.START.timestamp()) + 700)
+    fake.script.add(
+        *[Nameless() for _ in range(3)],
+        *[Refuse(path=RULES, status=500) for _ in range(8)],
+        *[Refuse(path=STREAM, status=429) for _ in range(2)],
+        Refuse(path=STREAM, status=429, headers={"Retry-After": "7"}),
+    )
+    source = make_source(fake)
+    async with Reading(source):
+        while source.health.state is not State.LIVE or fake.script.left:
+            await asyncio.sleep(0)
+    assert fake.time.slept == [0.25, 0.5, 0.75, 5, 10, 20, 40, 80, 160, 320, 320, 60, 120, 7]
+
+    fake.time.slept.clear()
+    late = str(int(fake.time.now.timestamp()) + 333)
+    fake.script.add(
+        Refuse(path=STREAM, status=429, headers={"x-rate-limit-remaining": "0", "x-rate-limit-reset": late}),
+        Refuse(path=STREAM, status=429, headers={"x-rate-limit-remaining": "9", "x-rate-limit-reset": reset}),
+    )
+    source = make_source(fake)
+    async with Reading(source):
+        while source.health.state is not State.LIVE or fake.script.left:
+            await asyncio.sleep(0)
+    assert fake.time.slept == [pytest.approx(333, abs=1), 120]
+
+
+async def test_the_end_of_a_stream_is_said_in_its_own_words(fake: fakes.FakeX) -> None:
+    source = make_source(fake)
+    problem = {"title": "operational-disconnect", "disconnect_type": "UpstreamOperationalDisconnect"}
+    async with Reading(source) as reading:
+        fake.say(json.dumps({"errors": [problem | {"type": f"{fakes.PROBLEMS}/operational-disconnect"}]}).encode())
+        assert isinstance(await reading.next(), post.Gap)
+        assert "ended the stream (UpstreamOperationalDisconnect)" in (source.health.last_error or "")
+        fake.say(json.dumps({"errors": [{"title": "ConnectionException", "type": "x"}]}).encode())
+        assert isinstance(await reading.next(), post.Gap)
+    assert fake.time.slept == [0.25, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "what", "remedy"),
+    [
+        ({"token": "wrong"}, "refused us (401): Unauthorized", "set token of [[source]] x"),
+        ({"url": "https://127.0.0.1:{port}"}, "no encryption that can be trusted", "certificates"),
+    ],
+)
+async def test_what_is_wrong_is_said_with_a_remedy(
+    settings: dict[str, str], what: str, remedy: str, fake: fakes.FakeX
+) -> None:
+    settings = {key: value.format(port=fake.port) for key, value in settings.items()}
+    source = make_source(fake, **settings)
+    async with Reading(source):
+        pass
+    assert what in (source.health.last_error or "")
+    assert remedy in (source.health.remedy or "")
+
+
+async def test_a_second_connection_is_named(fake: fakes.FakeX) -> None:
+    first, second = make_source(fake), make_source(fake)
+    async with Reading(first), Reading(second):
+        pass
+    assert "(429): TooManyConnections" in (second.health.last_error or "")
+
+
+async def test_what_is_no_post_is_dropped_and_counted(fake: fakes.FakeX) -> None:
+    source = make_source(fake)
+    async with Reading(source) as reading:
+        for line in (b"{not json", b"[]", b'{"data": {"id": "../1"}}', b"\x00\xff", b"x" * 3_000_000):
+            fake.say(line)
+        fake.post("after")
+        assert (await reading.next()).text == "after"
+        fake.post("later")
+        await reading.next()
+    assert source.health.dropped == 5
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "5@5", "9" * 30])
+async def test_a_foreign_cursor_is_refused(cursor: str, fake: fakes.FakeX) -> None:
+    with pytest.raises(errors.UsageError, match="none of X's"):
+        await anext(make_source(fake).posts(cursor))
+
+
+async def test_stored_posts_are_asked_about_and_what_is_gone_is_deleted(fake: fakes.FakeX) -> None:
+    ids = [str(1_900_000_000_000_000_000 + number) for number in range(250)]
+    fake.gone = {ids[0]: "resource-not-found", ids[120]: "not-authorized-for-resource", ids[3]: "something-else"}
+    fake.withheld = {ids[130]}
+    fake.edits = {ids[240]: [ids[240], ids[241]]}
+    source = make_source(fake, stored=keeping(*ids, "not an id"))
+    async with Reading(source) as reading:
+        ticking = asyncio.create_task(tick(fake))
+        gone = [await reading.next() for _ in range(4)]
+        ticking.cancel()
+    assert {item.id for item in gone} == {ids[0], ids[120], ids[130], ids[240]}
+    assert all(isinstance(item, post.Deletion) and item.provider == "x" for item in gone)
+    assert sorted(fake.looked_up) == ids, "each once"
+
+
+async def test_the_recheck_keeps_the_rate_limit_and_survives_refusals(fake: fakes.FakeX) -> None:
+    ids = [str(1_900_000_000_000_000_000 + number) for number in range(201)]
+    fake.gone = dict.fromkeys(ids, "resource-not-found")
+    fake.remaining = 1
+    fake.script.add(Refuse(path="/2/tweets", status=503))
+    source = make_source(fake, stored=keeping(*ids))
+    seen: list[tuple[int, timedelta]] = []
+    async with Reading(source) as reading:
+        ticking = asyncio.create_task(tick(fake))
+        for _ in ids:
+            await reading.next()
+            seen.append((len(fake.looked_up), fake.time.now - streaming.START))
+        ticking.cancel()
+    at = dict(reversed(seen))
+    assert at[100] >= MINUTE, "after a refusal it waits a minute"
+    assert at[200] - at[100] >= 14 * MINUTE, "the window of 15 minutes was used up"
+    assert source.health.last_error is None, "the stream is well"
+
+
+async def test_a_round_that_takes_longer_than_the_terms_allow_is_said(fake: fakes.FakeX) -> None:
+    ids = [str(1_900_000_000_000_000_000 + number) for number in range(300)]
+    fake.gone = {ids[0]: "resource-not-found", ids[100]: "resource-not-found"}
+    source = make_source(fake, stored=keeping(*ids))
+    async with Reading(source) as reading:
+        await reading.next()
+        fake.time.advance_to(fake.time.now + timedelta(hours=25))
+        ticking = asyncio.create_task(tick(fake))
+        await reading.next()
+        ticking.cancel()
+    assert "within 24 hours" in (source.health.last_error or "")
+    assert "narrow the rules" in (source.health.remedy or "")
+
+
+async def test_what_a_store_keeps_is_what_is_asked_about(tmp_path: Path) -> None:
+    world = World(tmp_path / "store.db")
+    with contextlib.closing(world), Database.open(tmp_path / "store.db") as database:
+        for key in ("x|101", "x|102", "bluesky|at://a", "x|103"):
+            await database.write(posts.add, world.candidate(key))
+        await database.write(
+            lambda db: posts.delete(
+                db,
+                post.Deletion(provider="x", id="102", deleted_at=factories.NOW),
+                after_seq=4,
+                stream_at=factories.NOW,
+            )
+        )
+        assert await database.read(posts.kept_ids, "x", factories.NOW - timedelta(days=365)) == ["103", "101"]
+        assert await database.read(posts.kept_ids, "x", factories.NOW + timedelta(days=365)) == []
+
+
+async def test_a_mark_says_how_far_it_has_heard(fake: fakes.FakeX) -> None:
+    async with contextlib.aclosing(make_source(fake).posts(ms())) as reading:
+        ticking = asyncio.create_task(tick(fake))
+        async with asyncio.timeout(10):
+            while not isinstance((arrival := await anext(reading)).item, post.Mark):
+                pass
+        ticking.cancel()
+    assert int(arrival.cursor) >= int(ms(timedelta(minutes=5)))
+
+
+def test_the_configuration_builds_it() -> None:
+    settings = config.Config.model_validate({"source": [
+        {"type": "x", "token": "t", "rules": ["fire"], "accept_terms": True, "backfill_minutes": 5},
+        {"type": "mastodon", "token": "t", "url": "https://mastodon.example", "local": True},
+    ]})  # fmt: skip
+    built = app.build_sources(settings.source)
+    assert [(source.name, source.provider, source.live) for source in built] == [
+        ("x", "x", True),
+        ("mastodon", "mastodon", True),
+    ]
+
+
+async def tick(fake: fakes.FakeX) -> None:
+    """Keep-alives, 20 s apart."""
+    while True:
+        fake.time.advance_to(fake.time.now + timedelta(seconds=20))
+        fake.say(b"")
+        fake.time.looked.clear()
+        await fake.time.looked.wait()
+
+
+@pytest.mark.parametrize("minutes", [0, 5])
+async def test_a_soak_of_days_with_every_fault_loses_and_repeats_nothing(minutes: int) -> None:
+    time = streaming.Time()
+    async with fakes.FakeX(time, drive=True, backfill=True) as fake:
+        happen(fake, days=5)
+        fake.script.add(*faults())
+        source = make_source(fake, silence_s=0.5, backfill_minutes=minutes)
+        arrivals = []
+        async with asyncio.timeout(120), contextlib.aclosing(source.posts(None)) as stream:
+            async for arrival in stream:
+                arrivals.append(arrival)
+                if isinstance(arrival.item, post.Post) and arrival.item.text == "the end":
+                    break
+        assert fake.script.left == []
+    posts_out = Counter(arrival.item.id for arrival in arrivals if isinstance(arrival.item, post.Post))
+    gone = {arrival.item.id for arrival in arrivals if isinstance(arrival.item, post.Deletion)}
+    gaps = [arrival.item for arrival in arrivals if isinstance(arrival.item, post.Gap)]
+    assert not [each for each, count in posts_out.items() if count > 1]
+    missing = [each for each in fake.sent if each not in posts_out and each not in gone]
+    assert set(posts_out) <= set(fake.sent)
+    for each in missing:
+        assert any(gap.since <= fake.sent[each] <= gap.until for gap in gaps if gap.since and gap.until), each
+    assert len(missing) < 1000
+    assert source.health.dropped == 1
+    assert source.health.gaps == len(gaps) > 0
+    assert (len(gaps) > 6) == (minutes == 0), "backfill closes the short ones"
+
+
+def happen(fake: fakes.FakeX, *, days: int) -> None:
+    """A post about every four minutes, every ninth edited."""
+    rng = random.Random(7)
+    made: list[str] = []
+    for number in range(days * 360):
+        at = streaming.START + number * 4 * MINUTE + timedelta(seconds=rng.uniform(1, 200))
+        fake.plan(at, lambda: made.append(fake.post(f"invented {len(made)}")))
+        if number % 9 == 0:
+            fake.plan(at + timedelta(seconds=rng.uniform(1, 30)), lambda: made and fake.edit(made[-1]))
+    fake.plan(streaming.START + timedelta(days=days), lambda: fake.post("the end"))
+
+
+def faults() -> list[streaming.Fault]:
+    def at(hours: float) -> Any:
+        return {"at": streaming.START + timedelta(hours=hours)}
+
+    return [
+        Break(**at(2)),
+        Break(**at(3), politely=True),
+        Down(**at(5), until=streaming.START + timedelta(hours=5) + MINUTE),
+        Stall(**at(8)),
+        Split(**at(9)),
+        Trickle(**at(10)),
+        Raw(**at(11), data=b"\xff\x00{nonsense\r\n"),
+        Cut(**at(12)),
+        Break(**at(13)),
+        *[Nameless(**at(13)) for _ in range(3)],
+        Jump(**at(14), by=timedelta(hours=-1)),
+        Break(**at(14.2)),
+        Jump(**at(17), by=timedelta(hours=1)),
+        Break(**at(20)),
+        *[Refuse(**at(20), path=STREAM, status=429, headers={"Retry-After": "30"}) for _ in range(4)],
+        Break(**at(22)),
+        Refuse(**at(22), path=STREAM, status=503),
+        Down(**at(30), until=streaming.START + timedelta(hours=78), answer=503),
+        Break(**at(90)),
+    ]

@@ -1,0 +1,197 @@
+"""Feeds: what entries become, what counts as news, and what an edit does."""
+
+import contextlib
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from yarl import URL
+
+from bot.domain import post
+from bot.ingest import feed, feed_entries
+from bot.ingest.polling import Asked, Known, UnreadableError
+from tests import factories, shared
+
+NOW = factories.NOW
+BASE = URL("https://news.example/feed.xml")
+READING = feed.Entries("rss:news", official=True)
+
+
+def rss(*items: str) -> bytes:
+    return f"<rss version='2.0'><channel><language>en-GB</language>{''.join(items)}</channel></rss>".encode()
+
+
+def item(words: str, *, guid: str = "g1", at: datetime | None = NOW, more: str = "") -> str:
+    when = "" if at is None else f"<pubDate>{format_datetime(at)}</pubDate>"
+    return f"<item><guid isPermaLink='false'>{guid}</guid><title>{words}</title>{when}{more}</item>"
+
+
+def atom(words: str, *, updated: datetime) -> bytes:
+    return (
+        f"<feed xmlns='http://www.w3.org/2005/Atom' xml:lang='fr'><entry><id>tag:a</id><title>{words}</title>"
+        f"<link href='/1'/><published>{NOW.isoformat()}</published><updated>{updated.isoformat()}</updated>"
+        "</entry></feed>"
+    ).encode()
+
+
+def read(body: bytes, known: Known | None = None, **asked: Any) -> tuple[list[Any], dict[str, tuple[str, ...]]]:
+    """The items, and what is known afterwards. Without ``since`` it is the first reading."""
+    told = READING.read(body, None, Asked(**{"now": NOW, "since": None, "address": BASE, "known": known or {}} | asked))
+    after = dict(known or {})
+    for step in told.steps:
+        after.update(step.remember)
+    return [step.item for step in told.steps if step.item is not None], after
+
+
+def test_an_entry_becomes_a_post() -> None:
+    more = (
+        "<link>/1</link><description>&lt;p&gt;Two &lt;b&gt;hurt&lt;/b&gt;&lt;/p&gt;</description><author>Ada</author>"
+    )
+    ((found,), _) = read(rss(item("Fire in Selby Heath", more=more)))
+    assert isinstance(found, post.Post)
+    assert (found.provider, found.id, found.text) == ("rss:news", "g1", "Fire in Selby Heath\nTwo hurt")
+    assert (found.url, found.langs, found.verified) == ("https://news.example/1", ("en",), True)
+    assert (found.created_at, found.official) == (NOW, None)
+    assert found.author
+    assert "Ada" not in found.author
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("rss20.xml", ("http://example.org/guid/1", "First item title\nWatch out for nasty tricks", 2002)),
+        ("atom10.xml", ("tag:feedparser.org,2005-11-09:/docs/examples/atom10.xml:3", None, 2005)),
+        ("atom03.xml", ("tag:feedparser.org,2004-04-20:/docs/examples/atom03.xml:3", None, 2004)),
+    ],
+)
+def test_recorded_feeds_are_read(name: str, expected: tuple[str, str | None, int]) -> None:
+    body = shared.require("samples", "rss", name).read_bytes()
+    ((entry,), dropped) = feed_entries.decode(body, None, BASE)
+    assert (entry.id, entry.text.startswith("First"), dropped) == (expected[0], True, 0)
+    assert expected[1] in (None, entry.text)
+    assert entry.published is not None
+    assert entry.published.year == expected[2]
+    assert entry.url is not None
+    assert entry.url.startswith("http")
+
+
+def test_rss_1_and_older_are_read() -> None:
+    body = (
+        b"<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#' xmlns='http://purl.org/rss/1.0/'"
+        b" xmlns:dc='http://purl.org/dc/elements/1.1/'><channel rdf:about='x'><dc:language>es</dc:language></channel>"
+        b"<item rdf:about='https://n.example/1'><title>Humo</title><link>https://n.example/1</link>"
+        b"<dc:date>2031-05-14T11:30:00+0000</dc:date></item></rdf:RDF>"
+    )
+    ((entry,), _) = feed_entries.decode(body, None, BASE)
+    assert (entry.id, entry.langs, entry.published) == ("https://n.example/1", ("es",), NOW - timedelta(minutes=30))
+
+
+def test_ids_fall_back_to_the_link_and_to_a_hash() -> None:
+    body = rss(
+        "<item><title>a</title><link>/x</link></item>", "<item><title>b</title></item>", "<item><link>/y</link></item>"
+    )
+    entries, dropped = feed_entries.decode(body, None, BASE)
+    assert entries[0].id == "https://news.example/x"
+    assert entries[1].id.startswith("hash:")
+    assert dropped == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("Wed, 14 May 2031 12:00:00 GMT", NOW),
+        ("Wed, 14 May 2031 14:00:00 +0200", NOW),
+        ("14 May 31 12:00 UT", NOW),
+        ("2031-05-14T12:00:00Z", NOW),
+        ("2031-05-14T13:00:00+0100", NOW),
+        ("2031-05-14 12:00:00", NOW),
+        ("yesterday", None),
+        ("1901-01-01T00:00:00Z", None),
+        ("9999-12-31T23:59:59-14:00", None),
+        ("Wed, 99 May 2031 12:00:00 GMT", None),
+    ],
+)
+def test_times_are_taken_where_they_make_sense(written: str, expected: datetime | None) -> None:
+    body = rss(f"<item><title>a</title><pubDate>{written}</pubDate></item>")
+    ((entry,), _) = feed_entries.decode(body, None, BASE)
+    assert entry.published == expected
+
+
+def test_a_new_feed_tells_only_what_is_fresh() -> None:
+    body = rss(
+        item("new", guid="3", at=NOW - timedelta(minutes=59)),
+        item("old", guid="2", at=NOW - timedelta(minutes=61)),
+        item("undated", guid="1", at=None),
+    )
+    items, known = read(body)
+    assert [found.text for found in items] == ["new"]
+    assert len(known) == 3
+    items, _ = read(body, known, since=NOW)
+    assert items == []
+
+
+def test_entries_come_oldest_first_and_undated_ones_count_from_their_receipt() -> None:
+    _, known = read(rss(item("seen", guid="0")))
+    body = rss(item("c", guid="3", at=None), item("b", guid="2", at=None), item("seen", guid="0"))
+    items, _ = read(body, known, since=NOW - timedelta(minutes=1))
+    assert [(found.text, found.created_at) for found in items] == [("b", NOW), ("c", NOW)]
+
+
+def test_a_claim_from_the_future_is_cut() -> None:
+    ((found,), _) = read(rss(item("later", at=NOW + timedelta(days=2))))
+    assert found.created_at == NOW
+
+
+def test_an_edit_without_a_time_takes_the_old_words_back_only() -> None:
+    _, known = read(rss(item("3 dead in Selby Heath")))
+    items, known = read(rss(item("2 dead in Selby Heath")), known, since=NOW)
+    assert items == [post.Deletion(provider="rss:news", id="g1", deleted_at=NOW)]
+    items, known = read(rss(item("1 dead in Selby Heath")), known, since=NOW)
+    assert items == []
+
+
+def test_an_edit_with_a_time_brings_the_new_words_under_a_new_id() -> None:
+    _, known = read(atom("3 dead", updated=NOW))
+    later = NOW + timedelta(minutes=5)
+    items, known = read(atom("2 dead", updated=later), known, now=later, since=NOW)
+    (gone, new) = items
+    assert gone == post.Deletion(provider="rss:news", id="tag:a", deleted_at=later)
+    assert (new.id, new.text, new.created_at) == (f"tag:a#{later.timestamp():.0f}", "2 dead", later)
+    last = later + timedelta(minutes=5)
+    (gone, new), _ = read(atom("1 dead", updated=last), known, now=last, since=later)
+    assert (gone.id, new.id) == (f"tag:a#{later.timestamp():.0f}", f"tag:a#{last.timestamp():.0f}")
+
+
+def test_a_crash_between_the_halves_of_an_edit_loses_none() -> None:
+    _, known = read(atom("3 dead", updated=NOW))
+    later = NOW + timedelta(minutes=5)
+    asked = Asked(now=later, since=NOW, address=BASE, known=known)
+    first, _ = READING.read(atom("2 dead", updated=later), None, asked).steps
+    items, _ = read(atom("2 dead", updated=later), {**known, **first.remember}, now=later, since=NOW)
+    assert [found.text for found in items] == ["2 dead"]
+
+
+def test_where_nothing_known_is_left_there_is_a_gap() -> None:
+    _, known = read(rss(item("seen", guid="0")))
+    later = NOW + timedelta(days=2)
+    items, _ = read(rss(item("far on", guid="99", at=later)), known, now=later, since=NOW)
+    assert isinstance(items[0], post.Gap)
+    assert (items[0].since, items[0].until) == (NOW, later)
+    assert items[1].text == "far on"
+
+
+@given(
+    st.binary(max_size=300)
+    | st.text(max_size=200).map(lambda text: rss(item(text)).replace(b"g1", text.encode("utf-8", "replace")))
+)
+@settings(max_examples=300, deadline=None)
+def test_anything_is_read_or_refused(body: bytes) -> None:
+    with contextlib.suppress(UnreadableError):
+        for found in read(body)[0]:
+            assert found.id
+            assert "\0" not in found.id + found.text
+            found.text.encode()
+            assert found.created_at.tzinfo is UTC
