@@ -223,6 +223,7 @@ async def _platforms(settings: Config, database: Database, desk: FrontDesk, stre
                     app_token=settings.slack.app_token.get_secret_value(),
                     desk=desk,
                     api_url=settings.slack.api_url,
+                    on_domain=lambda workspace, domain: database.write(directory.add_domain, workspace, domain),
                 )
             )
             chat.notifiers["slack"] = slack.notifier
@@ -260,6 +261,7 @@ def _slack_over_http(settings: config.Slack, database: Database, desk: FrontDesk
         refused=refused,
         now=now,
         api_url=settings.api_url,
+        on_domain=lambda workspace, domain: database.write(directory.add_domain, workspace, domain),
     )
 
 

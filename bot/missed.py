@@ -46,8 +46,8 @@ def _barred(db: Tables, at: datetime) -> set[str]:
 def _profiles(db: Tables, orgs: Iterable[Organisation]) -> list[Profile]:
     """A Slack channel that two workspaces share has one id in both."""
     domains: dict[str, set[str]] = {}
-    for row in directory.workspaces(db):
-        domains.setdefault(row["org"], set()).update({row["domain"]} - {""})
+    for row in directory.domains(db):
+        domains.setdefault(row["org"], set()).add(row["domain"])
     owners: dict[str, set[str]] = {}
     for row in directory.channels(db):
         if row["platform"] == "slack":

@@ -21,7 +21,7 @@ def text(markup: str) -> str:
     """Blocks and breaks become line ends, everything else that is no text goes."""
     source = markup[:_MOST]
     if "<" not in source:
-        return tidy(html.unescape(source))
+        return tidy(unescaped(source))
     pieces: list[str] = []
     silent: str | None = None
     at = 0
@@ -29,7 +29,7 @@ def text(markup: str) -> str:
         start = _TAG_BEGINS.search(source, at)
         end = -1 if start is None else _end_of_tag(source, start.start())
         if silent is None:
-            pieces.append(html.unescape(source[at : len(source) if start is None or end < 0 else start.start()]))
+            pieces.append(unescaped(source[at : len(source) if start is None or end < 0 else start.start()]))
         if start is None or end < 0:
             break
         name, closing = (start[2] or "").lower(), start[1] == "/"
@@ -54,3 +54,11 @@ def _end_of_tag(source: str, start: int) -> int:
         end = source.find("-->", start + 4)
         return -1 if end < 0 else end + 3
     return source.find(">", start) + 1 or -1
+
+
+def unescaped(words: str) -> str:
+    """With character references as what they stand for, and as they are where Python gives up."""
+    try:
+        return html.unescape(words)
+    except ValueError:  # a character number of thousands of digits
+        return words

@@ -4,10 +4,11 @@ and stays hostile.
 The standard library's parser is not used: it takes quadratic time on unfinished tags.
 """
 
-import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from bot.ingest.markup import unescaped
 
 MOST = 400_000  # characters of HTML that are looked at
 
@@ -61,11 +62,11 @@ class _Writer:
 
     def _write(self, words: str) -> None:
         if not self.silent:
-            self.parts.append(_unescaped(words))
+            self.parts.append(unescaped(words))
 
     def _open(self, attributes: str) -> None:
         kinds = _attribute(attributes, "class").split()
-        href = _unescaped(_attribute(attributes, "href"))
+        href = unescaped(_attribute(attributes, "href"))
         shown = href.startswith(("https://", "http://")) and "mention" not in kinds and "hashtag" not in kinds
         self.href, self.link_from = href if shown else "", len(self.parts)
 
@@ -96,10 +97,3 @@ def _attribute(attributes: str, name: str) -> str:
         if found[1].lower() == name:
             return found[2] or found[3] or ""
     return ""
-
-
-def _unescaped(words: str) -> str:
-    try:
-        return html.unescape(words)
-    except ValueError:  # a character number of thousands of digits
-        return words

@@ -191,7 +191,8 @@ def _record(db: Tables, states: Sequence[SourceState], texts: Sequence[str], cha
         return False
     for text in texts:
         deliveries.queue(
-            db, org=org.org, channel=channel, act=Act.NOTICE, at=at, text=text, priority=deliveries.SOON
+            db, org=org.org, channel=channel, act=Act.NOTICE, at=at, text=text, priority=deliveries.SOON,
+            exempt=True,
         )  # fmt: skip
     return True
 

@@ -11,7 +11,7 @@ batch, and the recording is tried again: nothing is lost between two sets.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -137,6 +137,8 @@ class Detecting:
                     log.warning("gap_found", source=arrival.source, reason=item.reason)
                 case Deletion():
                     batch.steps.append((item, arrival.at))
+                    for version in await self._versions(batch, item, arrival.at):
+                        batch.steps.append((replace(item, id=version), arrival.at))
                 case Post():
                     if item.key in seen or item.key in self._recent:
                         continue
@@ -149,6 +151,17 @@ class Detecting:
         if judged:
             metrics.stream_lag_seconds.set((self._now() - judged[-1].arrival.at).total_seconds())
         return batch
+
+    async def _versions(self, batch: Batch, deletion: Deletion, at: datetime) -> list[str]:
+        """Of an edited post that is gone: its later words are gone, too."""
+        if deletion.key is None:
+            return []
+        here = [
+            step.post.id
+            for step in batch.steps
+            if isinstance(step, Candidate) and step.post.key.startswith(f"{deletion.key}#") and step.stream_at < at
+        ]
+        return [*await self._database.read(posts.versions, deletion, at), *here]
 
     def _candidate(self, judged: Judged, post: Post) -> Candidate | None:
         at = judged.arrival.at

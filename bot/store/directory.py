@@ -138,14 +138,19 @@ def bind_workspace(db: Database, org: Organisation, workspace: str, platform: st
     )
 
 
-def set_domain(db: Database, workspace: str, domain: str) -> None:
-    """Where a workspace's people have their e-mail, by the platform's word."""
-    db.execute("UPDATE workspaces SET domain = ? WHERE workspace = ?", [domain, workspace])
+def add_domain(db: Database, workspace: str, domain: str) -> None:
+    """Where a workspace's people have their e-mail, by the platform's word; also of one that is nobody's yet."""
+    db.execute("INSERT OR IGNORE INTO domains VALUES (?, ?)", [workspace, domain])
+
+
+def domains(db: Database) -> list[dict[str, Any]]:
+    """``org`` and ``domain`` of every workspace of which one is known."""
+    return rows(db, "SELECT w.org, d.domain FROM domains d JOIN workspaces w USING (workspace) ORDER BY 1, 2")
 
 
 def workspaces(db: Database) -> list[dict[str, Any]]:
-    """``workspace``, ``org``, ``platform``, ``domain``, ``lost``."""
-    return rows(db, "SELECT workspace, org, platform, domain, lost FROM workspaces ORDER BY workspace")
+    """``workspace``, ``org``, ``platform``, ``lost``."""
+    return rows(db, "SELECT workspace, org, platform, lost FROM workspaces ORDER BY workspace")
 
 
 def editors(db: Database, workspace: str) -> str:

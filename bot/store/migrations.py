@@ -201,7 +201,9 @@ def m004_terms(db: sqlite_utils.Database) -> None:
         ALTER TABLE organisations ADD COLUMN purpose TEXT NOT NULL DEFAULT '';
         ALTER TABLE organisations ADD COLUMN parent TEXT NOT NULL DEFAULT '';
         ALTER TABLE organisations ADD COLUMN domain TEXT NOT NULL DEFAULT '';
-        ALTER TABLE workspaces ADD COLUMN domain TEXT NOT NULL DEFAULT '';  -- its people's e-mail, as the platform says
+        CREATE TABLE domains (                -- where a workspace's people have their e-mail, as the platform says
+            workspace TEXT NOT NULL, domain TEXT NOT NULL, PRIMARY KEY (workspace, domain)
+        ) WITHOUT ROWID;
         ALTER TABLE revocations ADD COLUMN requester TEXT NOT NULL DEFAULT '';  -- who asked for it
         ALTER TABLE revocations ADD COLUMN begun_at TEXT;   -- when it took effect; NULL: not yet
         ALTER TABLE revocations ADD COLUMN notice TEXT;     -- what the channels are told then; NULL: the usual words

@@ -105,6 +105,19 @@ def delete(db: Database, deletion: Deletion, *, after_seq: int, stream_at: datet
     return keys
 
 
+def versions(db: Database, deletion: Deletion, before: datetime) -> list[str]:
+    """Ids of the later versions of a deleted post (``ID#…``) that came before its deletion and are still there. An edit
+    deletes the old words and then brings the new ones, so what comes with it or after it stays."""
+    if deletion.key is None:
+        return []
+    found = rows(
+        db,
+        "SELECT id FROM posts WHERE post > ? AND post < ? AND deleted_at IS NULL AND stream_at < ? ORDER BY seq",
+        [f"{deletion.key}#", f"{deletion.key}$", times.to_text(before)],
+    )
+    return [each["id"] for each in found]
+
+
 def quotes(db: Database, keys: Iterable[str]) -> tuple[Quote, ...]:
     """The posts to quote, without those that were deleted since, or whose time is over."""
     found = []

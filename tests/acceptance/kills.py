@@ -23,7 +23,7 @@ from tests.acceptance.stage import CHANNELS, Process, Script, Stage, until
 AT_ONCE = 3  # stages beside each other
 PACE_S = 12  # how long the stream takes
 # The first message comes at the third passing or so of some forty; withdrawing takes until the tenth.
-WHILE_RUNNING, BEFORE = range(12, 24), range(3, 18)
+WHILE_RUNNING, BEFORE = range(16, 28), range(3, 18)
 
 
 @dataclass(frozen=True, kw_only=True)

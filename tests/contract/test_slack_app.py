@@ -103,6 +103,26 @@ async def test_connects_introduces_itself_and_delivers(fake: FakeSlack, desk: De
     assert len(fake.messages(CHANNEL)) == 1
 
 
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [("Coast.GOV", ["coast.gov"]), ("a.example, b.example", ["a.example", "b.example"]), ("", []), (None, [])],
+)
+async def test_it_learns_where_the_workspaces_people_have_their_e_mail(
+    fake: FakeSlack, desk: Desk, said: str | None, heard: list[str]
+) -> None:
+    found: list[tuple[str, str]] = []
+
+    async def on_domain(workspace: str, domain: str) -> None:
+        found.append((workspace, domain))
+
+    if said is None:
+        fake.scopes -= {"team:read"}
+    fake.email_domain = said or ""
+    async with running(fake, desk, on_domain=on_domain) as slack:
+        assert slack.state is app.State.CONNECTED
+    assert found == [(TEAM, domain) for domain in heard]
+
+
 @pytest.mark.parametrize(("user", "admin"), [("U1", False), ("UADMIN", True), ("UOWNER", True), ("UNKNOWN", False)])
 async def test_a_command_reaches_the_desk_and_its_reply_the_asker(
     fake: FakeSlack, desk: Desk, user: str, admin: bool

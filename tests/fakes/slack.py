@@ -119,7 +119,8 @@ class FakeSlack:
         self.bot_user, self.bot_id = "UBOT", "BBOT"
         self.clock = clock
         self.scopes = {"chat:write", "commands", "channels:history", "groups:history", "users:read"}
-        self.scopes |= {"channels:read", "groups:read"}
+        self.scopes |= {"channels:read", "groups:read", "team:read"}
+        self.email_domain = ""
         self.channels: dict[str, list[dict[str, Any]]] = {}
         self.archived: set[str] = set()
         self.kicked: set[str] = set()
@@ -518,6 +519,11 @@ class FakeSlack:
         if not any(message["ts"] == thread for message in found):
             raise SlackError("thread_not_found")
         return _page(found, arguments, default=1000)
+
+    def _team_info(self, _: dict[str, Any]) -> dict[str, Any]:
+        if "team:read" not in self.scopes:
+            raise SlackError("missing_scope")
+        return {"team": {"id": self.team, "name": "Fake", "domain": "fake", "email_domain": self.email_domain}}
 
     def _users_info(self, arguments: dict[str, Any]) -> dict[str, Any]:
         user = self.users.get(arguments.get("user", ""))

@@ -1,6 +1,7 @@
 """The board over HTTP, from a real store: who sees what, who is let in, and what every answer carries."""
 
 import base64
+import io
 import json
 import re
 import signal
@@ -21,6 +22,7 @@ from bot.domain import errors
 from bot.domain.access import Organisation, OrganisationState
 from bot.domain.post import Arrival, Deletion
 from bot.ingest.source import SourceHealth
+from bot.platforms.console import ConsoleNotifier
 from bot.store import directory
 from bot.web import server
 from bot.web.board import Board
@@ -511,7 +513,7 @@ async def passed(world: World, printed: Callable[[], str], *routes: web.Abstract
     """What the running service's board answers to somebody on this machine, without a token."""
     passer = Passer(printed)
     service = app.Service(world.database, Deaf(), Gazetteer.from_geonames({}, {}, {}))
-    service.use({})
+    service.use({"console": ConsoleNotifier(io.StringIO())})
     await service.run([passer], {}, config.Web(port=0), list(routes))
     return passer.answered[0]
 

@@ -95,7 +95,7 @@ def test_a_revocation_that_is_lifted_or_over_bars_no_class(world):
 
 def test_a_workspaces_own_domain_is_evidence(world):
     bind(world, "Tide Lab", "slack:T0009/C1")
-    world.write(directory.set_domain, "slack:T0009", "Coast.GOV")
+    world.write(directory.add_domain, "slack:T0009", "Coast.GOV")
     assert clients(world, "government")["Tide Lab"] == {"domain"}
 
 

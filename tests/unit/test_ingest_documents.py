@@ -125,3 +125,9 @@ def test_text_of_anything_can_be_stored(written: str) -> None:
 @pytest.mark.parametrize("piece", ["<a", "<!--", "< ", "<p>", "&amp", "\n ", "<a href='", "</", "<script>"])
 def test_a_lot_of_anything_takes_no_time(piece: str) -> None:
     assert len(markup.text(piece * 2_000_000)) <= 100_000
+
+
+def test_a_character_number_that_no_computer_reads_stays_as_it_is() -> None:
+    monstrous = "&#" + "9" * 5_000 + ";"
+    assert markup.unescaped(monstrous) == monstrous
+    assert markup.text(f"<p>Fire &amp; smoke {monstrous}</p>").startswith("Fire")

@@ -18,7 +18,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.domain.errors import TocsinError
 from bot.platforms import base
 from bot.platforms.base import Problem
-from bot.platforms.slack import commands, connection, errors, manifest, notifier
+from bot.platforms.slack import commands, connection, domains, errors, manifest, notifier
 from bot.platforms.slack.workspaces import OneWorkspace
 
 log = structlog.get_logger()
@@ -54,14 +54,17 @@ class Slack:
         app_token: str,
         desk: base.Desk,
         api_url: str = API_URL,
+        on_domain: domains.OnDomain | None = None,
         timeout: timedelta = _CALL_TIMEOUT,
         backoff: Callable[[int], float] | None = None,
     ) -> None:
-        """``timeout`` is of one call; ``backoff``: failures in a row → seconds to wait before the next attempt."""
+        """``on_domain`` hears where the workspace's people have their e-mail. ``timeout`` is of one call; ``backoff``:
+        failures in a row → seconds to wait before the next attempt."""
         self.state = State.CONNECTING
         self.problem: Problem | None = None
         self._app_token = app_token
         self._desk = desk
+        self._on_domain = on_domain
         self._timeout = timeout
         self._backoff = backoff or _full_jitter
         self._client = make_client(bot_token, api_url)
@@ -188,6 +191,7 @@ class Slack:
         team = str(identity["team_id"])
         self._workspace.team, self._workspace.user = team, identity.get("user_id")
         await self._desk.restored(f"slack:{team}")
+        await domains.learn(self._client, team, None, self._on_domain)
         return identity
 
     async def _ask(self, call: Any, setting: str) -> dict[str, Any]:

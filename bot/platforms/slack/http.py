@@ -19,7 +19,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.platforms import base
 from bot.platforms.base import Problem
-from bot.platforms.slack import app, commands, errors, installs, manifest, notifier, refusals, signatures
+from bot.platforms.slack import app, commands, domains, errors, installs, manifest, notifier, refusals, signatures
 from bot.platforms.slack.app import State
 from bot.platforms.slack.workspaces import InstalledWorkspaces
 from bot.store import installations
@@ -55,12 +55,14 @@ class SlackOverHttp:
         refused: refusals.Audit,
         now: Callable[[], datetime],
         api_url: str = app.API_URL,
+        on_domain: domains.OnDomain | None = None,
         timeout: timedelta = _CALL_TIMEOUT,
     ) -> None:
         self.state = State.CONNECTING
         self.problem: Problem | None = None
         self._database = database
         self._desk = desk
+        self._on_domain = on_domain
         self._now = now
         self._timeout = timeout
         self._public_url = public_url
@@ -162,6 +164,8 @@ class SlackOverHttp:
         async with self._changing:
             await self._database.write(installations.save, installation)
             await self._desk.restored(installation.workspace)
+        team = installation.workspace.partition(":")[2]
+        await domains.learn(self._client, team, installation.bot_token, self._on_domain)
         log.info("slack_installed", workspace=installation.workspace, by=installation.installed_by)
 
     async def _left(self, team: str, why: str, at: datetime) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from bot.domain import errors
 
-# channels:read and groups:read: without them Slack does not tell when the bot is removed from a channel.
+# channels:read and groups:read: without them Slack does not tell when the bot is removed from a channel. team:read: the
+# domain of the workspace's e-mail, for `tocsin audit clients`.
 SCOPES = (
     "chat:write",
     "commands",
@@ -13,6 +14,7 @@ SCOPES = (
     "groups:history",
     "channels:read",
     "groups:read",
+    "team:read",
     "users:read",
 )
 EVENTS = (
