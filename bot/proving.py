@@ -58,17 +58,28 @@ def _claimed_after(
 ) -> list[str]:
     if matcher.capability not in (None, Capability.ALERTS):
         return []  # of another capability deliveries go on, with less
-    fence = max(found["from_at"], found["created_at"])
     end = min(found["lifted_at"] or "9999", found["until"] or "9999")
     return [
         row["delivery"]
         for row in rows
         if row["act"] in deliveries.SHOWING
         and row["act"] != Act.DIGEST.value  # its items are rows of their own, claimed with it
-        and fence < (row["claimed_at"] or "") < end
+        and (row["claimed_at"] or "9999") < end
+        and _is_after_fence(row, found)
         and row["delivery"] not in in_flight
         and reach.row_hits(db, matcher, row)
     ]
+
+
+def _is_after_fence(row: dict[str, Any], found: dict[str, Any]) -> bool:
+    """Was it claimed under the policy that the fence made? Clocks may step back, the policy's version does not; a row
+    that was withheld has the version of that, so there the time has to say it."""
+    fence = max(found["from_at"], found["created_at"])
+    version = found["effect"].get("policy_version")
+    later = row["claimed_at"] > fence
+    if version is None or row["policy_version"] is None:
+        return bool(later)
+    return bool(row["policy_version"] >= version and (later or row["state"] != State.WITHHELD.value))
 
 
 def _not_retracted(retractions: list[dict[str, Any]]) -> list[dict[str, str]]:

@@ -73,6 +73,21 @@ def denied(db: Tables, orgs: Sequence[Organisation], after: Policy, at: datetime
     return queued, held, in_flight
 
 
+def with_evidence(db: Tables, revocation: Revocation, orgs: Sequence[Organisation], known: Sequence[str]) -> list[str]:
+    """What is being sent with quotes that the matcher covers, where it withdraws evidence and not the alerts."""
+    if revocation.capability is not Capability.EVIDENCE:
+        return []
+    return [
+        row["delivery"]
+        for row in deliveries.open_rows(db, (org.org for org in orgs))
+        if row["state"] == State.SENDING.value
+        and row["delivery"] not in known
+        and (alert := deliveries.alert_of(db, row)) is not None
+        and alert.quotes
+        and row_hits(db, revocation, row)
+    ]
+
+
 def standing(db: Tables, revocation: Revocation, orgs: Sequence[Organisation]) -> list[Row]:
     """Delivered messages that the matcher covers."""
     if revocation.capability in _LEAVE_NONE:

@@ -65,8 +65,9 @@ class Order:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """What a revocation did, or would do. ``withheld``: what waited, of it ``held`` because a channel had asked for
-    that; ``in_flight``: deliveries that may still arrive, within 10 s; ``delivered``: messages that stand.
-    ``proposals``: what another operator has to approve before it is done; ``refused``: why it was not even proposed."""
+    that; ``in_flight``: deliveries that may still arrive, within 10 s; ``delivered``: messages that stand;
+    ``policy_version``: the one that it made, None while it lies ahead. ``proposals``: what another operator has to
+    approve before it is done; ``refused``: why it was not even proposed."""
 
     revocation: str | None
     plan: str
@@ -81,6 +82,7 @@ class Effect:
     notices: int
     dropping: list[str]
     committed_at: str | None
+    policy_version: int | None = None
     proposals: list[str] = field(default_factory=list)
     refused: str | None = None
 
@@ -120,6 +122,7 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order) -> Effect:
     if order.dry_run:
         after = replace(before, revocations=(*before.revocations, revocation))
         queued, held, in_flight = reach.denied(db, touched, after, at)
+        in_flight += reach.with_evidence(db, revocation, touched, in_flight)
         notices = len(_told_channels(db, order, revocation, touched, at))
         return replace(
             effect, withheld=queued + held, held=held, in_flight=in_flight, retracting=len(going), notices=notices
@@ -136,7 +139,12 @@ def revoke(db: Tables, actor: Actor, at: datetime, order: Order) -> Effect:
     )
     queued, held, in_flight = deliveries.withhold_denied(db, touched, after, at)
     effect = replace(
-        effect, withheld=queued + held, held=held, in_flight=in_flight, retracting=_queue_retractions(db, going, at)
+        effect,
+        withheld=queued + held,
+        held=held,
+        in_flight=in_flight + reach.with_evidence(db, revocation, touched, in_flight),
+        retracting=_queue_retractions(db, going, at),
+        policy_version=after.version if revocation.from_at <= at else None,
     )
     told = _told_channels(db, order, revocation, touched, at)
     effect = replace(effect, notices=_notify(db, told, order.notice, revocation, at))
@@ -161,6 +169,7 @@ def begin(db: Tables, at: datetime) -> None:
     channels are told."""
     for found in access.beginning(db, at):
         matcher = next(each for each in access.revocations(db) if each.revocation == found["revocation"])
+        version = access.bump_version(db)
         policy = access.policy(db)
         touched = reach.touched(db, directory.organisations(db), matcher, policy.without(matcher), at)
         queued, held, in_flight = deliveries.withhold_denied(db, touched, policy, at)
@@ -172,6 +181,7 @@ def begin(db: Tables, at: datetime) -> None:
             "in_flight": in_flight,
             "notices": _notify(db, told, found["notice"], matcher, at),
             "committed_at": times.to_text(at),
+            "policy_version": version,
         }
         access.note_begun(db, matcher.revocation, at, effect)
         audit.append(

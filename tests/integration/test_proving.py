@@ -351,3 +351,30 @@ def test_the_acts_of_that_story_do_something(tmp_path):
                      "org-suspend", "grant"}  # fmt: skip
     assert world.codes
     world.close()
+
+
+def test_a_withdrawal_of_evidence_lists_what_is_being_sent_with_quotes(tmp_path):
+    world = World(tmp_path / "quotes.db")
+    world.org()
+    world.channel("slack:T0123/C1")
+    key = "bluesky|q"
+    world.record(make_alert(event=event_id(key), evidence=(key,), quotes=(key,)), steps=[world.candidate(key)])
+    (sending,) = world.claim()
+    assert sending.message.quotes
+    assert world.revoke(capability="evidence", org="Acme", dry_run=True).in_flight == [sending.delivery]
+    effect = world.revoke(capability="evidence", org="Acme")
+    assert effect.in_flight == [sending.delivery]
+    world.close()
+
+
+def test_a_clock_that_steps_back_accuses_nobody(tmp_path):
+    world = World(tmp_path / "clock.db")
+    world.org()
+    world.channel("slack:T0123/C1")
+    key = "bluesky|c"
+    world.record(make_alert(event=event_id(key), evidence=(key,), quotes=(key,)))
+    world.deliver_all()
+    world.wait(seconds=-30)
+    effect = world.revoke(org="Acme")
+    assert world.write(proving.proof, effect.revocation)["claimed_after"] == []
+    world.close()

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from bot.detection import detector as detectors
 from bot.detection.weights import Weights
 from bot.domain.delivery import Sending
-from bot.domain.post import Gap
+from bot.domain.post import Deletion, Post
 from bot.pipeline.classifying import Judged
 from bot.pipeline.detecting import Detecting
 from bot.platforms.discord import render as discord
@@ -101,7 +101,7 @@ def rendered(sending: Sending) -> list[str]:
 
 def without(stream: Sequence[Judged], barred: set[str]) -> list[Judged]:
     items = [(each, each.arrival.item) for each in stream]
-    return [each for each, item in items if not isinstance(item, Gap) and item.provider not in barred]
+    return [each for each, item in items if isinstance(item, Post | Deletion) and item.provider not in barred]
 
 
 @given(drawn=st.lists(said, min_size=6, max_size=22), barred=st.sampled_from(BARRED))

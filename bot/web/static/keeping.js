@@ -10,7 +10,7 @@ export function note(root) {
   const parts = named(root);
   const within = ({ element }) => topOf(element) >= pane.top && topOf(element) < pane.bottom;
   const focused = parts.find(({ element }) => element === document.activeElement);
-  const moving = parts.filter(({ element }) => element.closest("[data-key]") !== null);
+  const moving = parts.filter(({ element }) => element.closest("[data-key]") !== null && element.checkVisibility());
   const seen = moving.filter(within);
   const above = moving.findLast(({ element }) => topOf(element) < pane.top);
   const fixed = seen.find((part) => part === focused) ?? seen[0] ?? above;
