@@ -160,7 +160,7 @@ async def run(settings: Config, *, stream: TextIO = sys.stdout) -> None:
                 Watching(database, ingested, channel=settings.alarm.channel, now=now, on_queued=service.wake),
                 Retaining(database, _retention(settings), now=now),
             ]
-            await service.run(ingested, cursors, settings.web, routes, keeping)
+            await service.run(ingested, cursors, settings.web, routes, keeping, public=settings.slack.http_mode)
 
 
 def _terms(configured: Sequence[config.Source]) -> list[tuple[str, terms.ProviderTerms]]:
@@ -320,13 +320,16 @@ class Service:
         settings: config.Web,
         routes: Sequence[web.AbstractRouteDef],
         keeping: Sequence[Watching | Retaining] = (),
+        *,
+        public: bool = False,
     ) -> None:
         """Until a signal: the first drains (what was received is recorded, what is in flight settles), the second
-        stops at once. ``keeping``: what runs beside the stages for as long."""
+        stops at once. ``keeping``: what runs beside the stages for as long. ``public``: a public address points at this
+        service."""
         stop = asyncio.Event()
         inbox: classifying.Inbox = asyncio.Queue(INBOX_MOST)
         ingester = Ingester(ingested, inbox=cast("asyncio.Queue[Arrival]", inbox), cursors=cursors)
-        board, guard = _board(settings, self._database, public=bool(routes))
+        board, guard = _board(settings, self._database, public=public)
         with _signals(stop):
             async with server.serve(
                 settings.host, settings.port, lambda: _health(ingester), guard, board=board, routes=routes
