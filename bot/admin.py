@@ -151,10 +151,9 @@ def remove_channel(db: Tables, actor: Actor, at: datetime, channel: Channel) -> 
         raise errors.UsageError(f"channel {channel} is not known; `tocsin channel list` shows those that are")
     version = access.version(db)
     withheld = 0
-    for found in deliveries.listed(db):
-        if found["channel"] == str(channel) and found["state"] in deliveries.OPEN:
-            deliveries.withhold(db, found["delivery"], deliveries.REMOVED, version)
-            withheld += 1
+    for found in deliveries.open_in(db, str(channel)):
+        deliveries.withhold(db, found["delivery"], deliveries.REMOVED, version)
+        withheld += 1
     directory.remove_channel(db, str(channel))
     _audit(db, actor, at, "channel-remove", str(channel), effect={"withheld": withheld})
 
@@ -294,10 +293,12 @@ def set_terms(
     made = Terms(
         provider=provider, barred_sectors=frozenset(barred_sectors), barred_cells=frozenset(barred_cells), quota=quota
     )
+    before = next((each.barred_sectors for each in access.terms(db) if each.provider == provider), frozenset())
     access.set_terms(db, made, reason=reason, author=str(actor), at=at)
     access.bump_version(db)
     queued, held, in_flight = deliveries.withhold_denied(db, directory.organisations(db), access.policy(db), at)
-    check_views(db, at, "terms")
+    if not made.barred_sectors >= before:  # a bar never waits
+        check_views(db, at, "terms")
     _audit(
         db, actor, at, "terms", provider, reason=reason,
         effect={

@@ -5,7 +5,7 @@ from typing import Any
 
 from bot import reach
 from bot.domain import errors, times
-from bot.domain.access import Capability, Revocation
+from bot.domain.access import Capability, ProviderSet, Revocation
 from bot.domain.delivery import Act, State
 from bot.store import access, deliveries
 from bot.store.database import Tables
@@ -67,8 +67,16 @@ def _claimed_after(
         and (row["claimed_at"] or "9999") < end
         and _is_after_fence(row, found)
         and row["delivery"] not in in_flight
-        and reach.row_hits(db, matcher, row)
+        and (reach.row_hits(db, matcher, row) or _was_shaped(matcher, row))
     ]
+
+
+def _was_shaped(matcher: Revocation, row: dict[str, Any]) -> bool:
+    """Was it made in a View that has the withdrawn provider, whoever its evidence comes from?"""
+    narrow = matcher.workspace or matcher.channel or matcher.category
+    if matcher.provider in (None, "*") or narrow or row["view"] is None:
+        return False
+    return ProviderSet.parse(row["view"]).permits(matcher.provider)
 
 
 def _is_after_fence(row: dict[str, Any], found: dict[str, Any]) -> bool:
@@ -119,8 +127,14 @@ def told(found: dict[str, Any]) -> list[str]:
         f"withheld {effect.get('withheld', 0)} (held back {effect.get('held', 0)}) · in flight "
         f"{len(effect.get('in_flight', []))} · delivered before {effect.get('delivered', 0)}",
         "last message after the commit: " + ("none" if last is None else f"{last:.3f} s, listed as in flight"),
+        *_unanswered(found),
         f"claimed after the fence (must be none): {', '.join(found['claimed_after']) or 'none'}",
         f"retracted: {found['retracted']}",
     ]
     lines += [f"not retracted: {each['channel']}: {each['state']}, {each['why']}" for each in found["not_retracted"]]
     return lines
+
+
+def _unanswered(found: dict[str, Any]) -> list[str]:
+    n = sum(row["state"] != State.SENT.value for row in found["in_flight_now"])
+    return [f"of what was in flight {n} got no answer, and may have arrived within 10 s"] if n else []

@@ -88,6 +88,20 @@ def with_evidence(db: Tables, revocation: Revocation, orgs: Sequence[Organisatio
     ]
 
 
+def arrived_since(db: Tables, revocation: Revocation, orgs: Sequence[Organisation], known: Sequence[str]) -> list[str]:
+    """What was claimed before the matcher's time had come and has arrived after it, before anybody looked."""
+    start = times.to_text(revocation.from_at)
+    return [
+        row["delivery"]
+        for org in orgs
+        for row in deliveries.history_of(db, org.org, start)
+        if row["act"] in deliveries.SHOWING
+        and row["delivery"] not in known
+        and (row["claimed_at"] or "") <= start < (row["sent_at"] or "")
+        and row_hits(db, revocation, row)
+    ]
+
+
 def standing(db: Tables, revocation: Revocation, orgs: Sequence[Organisation]) -> list[Row]:
     """Delivered messages that the matcher covers."""
     if revocation.capability in _LEAVE_NONE:

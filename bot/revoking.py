@@ -173,6 +173,8 @@ def begin(db: Tables, at: datetime) -> None:
         policy = access.policy(db)
         touched = reach.touched(db, directory.organisations(db), matcher, policy.without(matcher), at)
         queued, held, in_flight = deliveries.withhold_denied(db, touched, policy, at)
+        in_flight += reach.with_evidence(db, matcher, touched, in_flight)
+        in_flight += reach.arrived_since(db, matcher, touched, in_flight)
         told = [] if found["silent"] is not None else _covered_channels(db, matcher, touched)
         effect = found["effect"] | {
             "touched": [_brief(org) for org in touched],
@@ -202,6 +204,8 @@ def retract(db: Tables, actor: Actor, at: datetime, revocation: str, since: date
     """Take back what a revocation covers and still stands, or may; of what is known to have arrived, only what was sent
     from ``since`` on. Returns how many messages."""
     matcher, touched = _live(db, revocation)
+    if matcher.until is not None and matcher.until <= at:
+        raise errors.TocsinError(f"revocation {revocation} has ended by itself; nothing is taken back any more")
     standing = reach.sent_since(reach.standing(db, matcher, touched), since)
     n = _queue_retractions(db, [*standing, *reach.perhaps_standing(db, matcher, touched)], at)
     audit.append(

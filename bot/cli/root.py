@@ -4,9 +4,9 @@ Exit status: 0 done, 1 could not be done, 2 wrong usage or configuration.
 """
 
 import asyncio
-import getpass
 import json
 import os
+import pwd
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -144,9 +144,10 @@ def table(found: Sequence[dict[str, Any]], columns: Sequence[str]) -> Answer:
 
 
 def _login() -> str:
+    """Whose process this is. Not what the environment says: with ``LOGNAME`` one person would be two."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return str(os.getuid())
 
 

@@ -196,8 +196,9 @@ class Decision:
 class Policy:
     """All grants, revocations and providers' terms at one version; the version rises with every change.
 
-    ``changed_at``: when the latest revocation was made. A caller reads its clock before its transaction begins, so a
-    revocation may commit in between: no question is asked for a time before that.
+    ``changed_at``: when access was last taken, by a revocation's making or beginning or by a grant's noticed end. A
+    caller reads its clock before its transaction begins, so a revocation may commit in between, and clocks step back:
+    no question is asked for a time before that.
     """
 
     version: int

@@ -16,7 +16,7 @@ _NOT_OURS = "its token is not in the store but in the configuration: take it out
 
 def due(db: Tables, at: datetime) -> bool:
     """Is there anything to do?"""
-    return bool(access.expired_unnoticed(db, at) or access.beginning(db, at) or offboarding.ready(db))
+    return bool(access.expired_unnoticed(db, at) or access.beginning(db, at) or offboarding.ready(db, at))
 
 
 def expire(db: Tables, at: datetime) -> None:
@@ -26,9 +26,10 @@ def expire(db: Tables, at: datetime) -> None:
         return
     access.bump_version(db)
     policy, lost = access.policy(db), dict[Organisation, set[str]]()
+    everybody = directory.organisations(db)
     for grant in ended:
         access.note_expired(db, grant["grant_id"], at)
-        touched = _without_access(policy, directory.organisations(db), grant, at)
+        touched = _without_access(policy, [org for org in everybody if _is_of(grant, org)], grant, at)
         for org in touched:
             lost.setdefault(org, set()).add(grant["provider"])
         queued, held, in_flight = deliveries.withhold_denied(db, touched, policy, at)
@@ -48,7 +49,7 @@ def expire(db: Tables, at: datetime) -> None:
 
 def let_go(db: Tables, at: datetime) -> None:
     """Drop the tokens of workspaces to which nothing is to be sent any more."""
-    for each in offboarding.ready(db):
+    for each in offboarding.ready(db, at):
         workspace = each["workspace"]
         dropped = installations.find(db, workspace) is not None
         installations.delete(db, workspace)
@@ -59,6 +60,10 @@ def let_go(db: Tables, at: datetime) -> None:
             db, at=at, actor="tocsin", surface="service", action="credentials-dropped", target=workspace,
             reason=each["revocation"], effect={"dropped": dropped, "why": "" if dropped else _NOT_OURS},
         )  # fmt: skip
+
+
+def _is_of(grant: Mapping[str, Any], org: Organisation) -> bool:
+    return grant["org"] in (None, org.org) and (grant["sector"] is None or rules.in_sector(org.sector, grant["sector"]))
 
 
 def _without_access(

@@ -17,9 +17,8 @@ from bot.store.database import Tables
 
 def route(db: Tables, view: ProviderSet, alert: Alert, at: datetime) -> int:
     """Queue (or withhold, with the reason) this revision for every channel of every organisation with this View."""
-    policy = access.policy(db)
     queued = 0
-    for org in directory.organisations(db):
+    for org, policy in access.policy(db).by_organisation(directory.organisations(db)):
         if rules.permitted(policy, org, at) != view:
             continue
         for channel in directory.channels(db, org.org):

@@ -16,7 +16,11 @@ from bot.store.database import row, rows
 
 def policy(db: Database) -> Policy:
     """Everything that ``decide`` needs. Read it in the transaction that uses it."""
-    latest = row(db, "SELECT max(created_at) AS at FROM revocations")
+    latest = row(
+        db,
+        "SELECT max(at) AS at FROM (SELECT max(created_at) AS at FROM revocations UNION ALL "
+        "SELECT max(begun_at) FROM revocations UNION ALL SELECT max(expired_at) FROM grants)",
+    )
     return Policy(
         version=version(db),
         grants=tuple(grants(db)),
@@ -58,9 +62,8 @@ def live_views(db: Database, at: datetime) -> dict[str, ProviderSet]:
 
     Past ``MAX_VIEWS`` none is added: such an organisation gets nothing, rather than something it may not have.
     """
-    rules = policy(db)
     found: dict[str, ProviderSet] = {}
-    for org in directory.organisations(db):
+    for org, rules in policy(db).by_organisation(directory.organisations(db)):
         view = permitted(rules, org, at)
         if not view.empty and (view.key in found or len(found) < MAX_VIEWS):
             found[view.key] = view
@@ -69,8 +72,8 @@ def live_views(db: Database, at: datetime) -> dict[str, ProviderSet]:
 
 def count_views(db: Database, at: datetime) -> int:
     """How many there would be without the limit."""
-    rules = policy(db)
-    found = (permitted(rules, org, at) for org in directory.organisations(db))
+    everybody = policy(db).by_organisation(directory.organisations(db))
+    found = (permitted(rules, org, at) for org, rules in everybody)
     return len({view.key for view in found if not view.empty})
 
 

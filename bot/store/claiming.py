@@ -45,7 +45,8 @@ def claim_due(db: Database, *, platform: str, at: datetime, most: int) -> list[S
         if len(claimed) >= room:
             break
         policy = policy or access.policy(db)
-        sending = _claim_in(db, channel, policy, at)
+        owner = directory.organisation_of(db, channels.parse(channel).workspace)
+        sending = _claim_in(db, channel, policy if owner is None else policy.of(owner), at)
         if sending is not None:
             claimed.append(sending)
     return claimed

@@ -409,6 +409,15 @@ def open_rows(db: Database, orgs: Iterable[str]) -> list[dict[str, Any]]:
     ]
 
 
+def open_in(db: Database, channel: str) -> list[dict[str, Any]]:
+    """What waits for a channel, of any act."""
+    return rows(
+        db,
+        "SELECT * FROM deliveries WHERE channel = ? AND state IN ('queued', 'held', 'unknown') ORDER BY seq",
+        [channel],
+    )
+
+
 def standing_posts(db: Database, orgs: Iterable[str]) -> list[dict[str, Any]]:
     """Messages about events, and digests, that stand in channels of these organisations and are not being retracted."""
     return [

@@ -230,7 +230,7 @@ def m004_terms(db: sqlite_utils.Database) -> None:
 
         -- Workspaces whose token goes when everything that needs it is done.
         CREATE TABLE dropping (
-            workspace TEXT PRIMARY KEY, revocation TEXT NOT NULL, since TEXT NOT NULL
+            workspace TEXT NOT NULL, revocation TEXT NOT NULL, since TEXT NOT NULL, PRIMARY KEY (workspace, revocation)
         ) WITHOUT ROWID;
         """
     )

@@ -71,7 +71,7 @@ def test_the_fence_holds_at_once_and_the_rest_is_proposed(world):
     assert (effect.withheld, effect.retracting, effect.dropping) == (1, 0, [])
     assert len(effect.proposals) == 2
     assert acts(world) == [(Act.POST, C2)]
-    assert world.write(offboarding.ready) == []
+    assert world.write(offboarding.ready, world.now) == []
     assert [entry.action for entry in world.audit()[-3:]] == ["revoke", "propose", "propose"]
 
 
@@ -82,7 +82,7 @@ def test_what_is_approved_is_what_was_proposed(world):
     assert approve(world, retraction) == "being retracted: 1"
     assert acts(world) == [(Act.RETRACT, C1)]
     assert "slack:T0123" in approve(world, dropping)
-    assert [row["workspace"] for row in world.write(offboarding.ready)] == ["slack:T0123"]
+    assert [row["workspace"] for row in world.write(offboarding.ready, world.now)] == ["slack:T0123"]
     assert set(listed(world).values()) == {"approved"}
     entry = next(entry for entry in world.audit() if entry.action == "approve")
     assert (entry.actor, entry.effect) == ("Ben (discord:77)", {"proposal": retraction, "act": "retract"})

@@ -194,7 +194,7 @@ def test_store_knows_what_is_still_to_be_done_after_a_restart(world):
     offboard(world)
     world.reopen()
     world.deliver_all()
-    assert [row["workspace"] for row in world.write(offboarding.ready)] == [WORKSPACE]
+    assert [row["workspace"] for row in world.write(offboarding.ready, world.now)] == [WORKSPACE]
 
 
 def test_installing_again_after_it_is_reinstated_brings_it_back(world):
