@@ -340,12 +340,12 @@ def check_views(db: Tables, at: datetime, action: str) -> None:
 def look_back(
     db: Tables, at: datetime, name: str, capability: Capability, since: datetime | None, search: str
 ) -> list[dict[str, Any]]:
-    """The Alert lines of an organisation's View, each after ``decide``. Raises TocsinError without the capability."""
+    """The Alert lines of an organisation's View, each after ``decide``. Raises RefusedError without the capability."""
     org = directory.organisation(db, name)
     policy = access.policy(db)
     decision = rules.decide(policy, rules.Request(org=org, at=at, capability=capability))
     if not decision.allowed:
-        raise errors.TocsinError(
+        raise errors.RefusedError(
             f"{decision.why} ({decision.rule}); an operator gives it with "
             f"`tocsin grant --org {org.org} --provider P --capability {capability.value}`"
         )

@@ -54,7 +54,7 @@ from bot.platforms.slack.app import Slack
 from bot.platforms.slack.http import SlackOverHttp
 from bot.rehearsal import barring, scenario
 from bot.revoking import Order
-from bot.store import access, audit, directory, posts, sources
+from bot.store import access, audit, directory, posts, proposals, sources
 from bot.store.database import Database, ServiceLock, Tables
 from bot.web import server
 from bot.web.board import Board
@@ -134,6 +134,7 @@ async def run(settings: Config, *, stream: TextIO = sys.stdout) -> None:
             log.info("first_run", organisation="local", channel="console:-/main")
         for provider in await database.write(admin.adopt_terms, now(), _standing_terms(settings.source)):
             log.info("terms_adopted", provider=provider)
+        await database.write(proposals.set_required, settings.two_persons)
         service = Service(database, classifier, gazetteer)
         async with contextlib.AsyncExitStack() as stack:
             desk = FrontDesk(

@@ -36,6 +36,7 @@ class _Refused:
 
 def revoke(db: Tables, actor: Actor, at: datetime, order: Order, two_persons: frozenset[str]) -> Effect:
     """``revoking.revoke`` at once, less what needs a second person: that is proposed."""
+    two_persons |= proposals.required(db)
     now = replace(
         order,
         retract=order.retract and Act.RETRACT not in two_persons,
@@ -63,6 +64,7 @@ def reinstate(
     db: Tables, actor: Actor, at: datetime, revocation: str, reason: str, two_persons: frozenset[str]
 ) -> dict[str, Any]:
     """``revoking.reinstate``, or its proposal where it would open a sector."""
+    two_persons |= proposals.required(db)
     if Act.REINSTATE_SECTOR not in two_persons or not revoking.is_of_sector(db, revocation):
         return revoking.reinstate(db, actor, at, revocation, reason)
     if not reason.strip():
@@ -74,6 +76,7 @@ def reinstate(
 
 def grant(db: Tables, actor: Actor, at: datetime, values: Mapping[str, Any], two_persons: frozenset[str]) -> Any:
     """``admin.grant``, or the id of its proposal where it is for a sector."""
+    two_persons |= proposals.required(db)
     if values["sector"] is None or Act.GRANT_SECTOR not in two_persons:
         return admin.grant(db, actor, at, **values)
     admin.check_grant(**values)

@@ -14,6 +14,7 @@ from bot.platforms.base import Problem
 from bot.platforms.discord import client as discord
 from bot.platforms.slack import app as slack
 from bot.platforms.slack import http as slack_http
+from bot.store import retention
 from bot.store.database import Database
 from classifiers.api import Classifier
 
@@ -30,7 +31,10 @@ async def check(config_file: Path | None, db: Path | None) -> list[dict[str, Any
         _part("configuration"),
         _part("store", _problem_of_store(settings)),
         _part("model", await asyncio.to_thread(_problem_of_model, settings)),
-        _part("sources", _problem_of_sources(settings) or _problem_of_terms(settings)),
+        _part(
+            "sources",
+            _problem_of_sources(settings) or _problem_of_terms(settings) or await _problem_of_deletions(settings),
+        ),
         *([_part("slack", problem) for problem in await _problems_of_slack(settings)] or [_part("slack")]),
         _part("discord", await _problem_of_discord(settings)),
     ]
@@ -133,6 +137,16 @@ def _problem_of_terms(settings: Config) -> Problem | None:
                 remedy="read the provider's terms, then take the posts by a source that has accept_terms, and set it",
             )
     return None
+
+
+async def _problem_of_deletions(settings: Config) -> Problem | None:
+    """A provider of whom posts are stored, and whom nobody asks any more which of them are gone."""
+    if not settings.store.path.exists():
+        return None
+    with contextlib.suppress(errors.StoreError), Database.open(settings.store.path, read_only=True) as database:
+        unasked = app.unasked(settings.source, await database.read(retention.providers))
+        return app.not_asked(unasked[0]) if unasked else None
+    return None  # which is the part "store"
 
 
 async def _problems_of_slack(settings: Config) -> list[Problem]:

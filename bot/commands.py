@@ -274,8 +274,12 @@ async def look_back(context: Context, name: str, since: datetime | None, search:
 
 
 async def export(context: Context, name: str, since: datetime) -> Answer:
-    """An organisation's Alert lines; needs ``export``, and is audited."""
-    found = await context.database.write(lambda db: admin.export(db, context.actor, context.now(), name, since))
+    """An organisation's Alert lines; needs ``export``, and is audited, as its refusal is."""
+    try:
+        found = await context.database.write(lambda db: admin.export(db, context.actor, context.now(), name, since))
+    except errors.RefusedError as error:
+        await admin.record_refusal(context.database, context.actor, "export", name, context.now(), str(error))
+        raise
     return Answer(text="\n".join(printing.alert(line) for line in found), data=found)
 
 

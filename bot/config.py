@@ -130,11 +130,7 @@ class Web(_Part):
     @field_validator("token")
     @classmethod
     def _not_guessed(cls, token: SecretStr | None) -> SecretStr | None:
-        if token is not None and len(token.get_secret_value().strip()) < _LEAST_TOKEN:
-            raise ValueError(
-                f"is shorter than {_LEAST_TOKEN} characters and could be guessed; make one with `openssl rand -hex 16`"
-            )
-        return token
+        return None if token is None else _unguessable(token)
 
     @property
     def loopback(self) -> bool:
@@ -265,6 +261,11 @@ class PushSource(_Part):
     provider: Provider
     secret: Secret
     per_second: Annotated[float, Field(gt=0)] = 50.0
+
+    @field_validator("secret")
+    @classmethod
+    def _not_guessed(cls, secret: SecretStr) -> SecretStr:
+        return _unguessable(secret)
 
 
 class ReplaySource(_Part):
@@ -425,6 +426,14 @@ def load(path: Path | None, *, db: Path | None = None) -> Config:
 def _checked_secret(secret: SecretStr) -> SecretStr:
     if not secret.get_secret_value().strip():
         raise ValueError("is empty: give the token, or leave the setting out")
+    return secret
+
+
+def _unguessable(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value().strip()) < _LEAST_TOKEN:
+        raise ValueError(
+            f"is shorter than {_LEAST_TOKEN} characters and could be guessed; make one with `openssl rand -hex 16`"
+        )
     return secret
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+VERSION = "#v:"  # between a post's id and what tells an edited version of it from the others
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Official:
@@ -44,16 +46,28 @@ class Post:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion:
-    """Deleted at its source: one post (``id``), or everything by one author whose account went away (``author``)."""
+    """Deleted at its source: one post (``id``), or everything by one author whose account went away (``author``).
+
+    ``replaced_by``: the id of what takes the post's place where it was edited, whether or not that is told; None where
+    it is really gone.
+    """
 
     provider: str
     id: str | None = None
     author: str | None = None
     deleted_at: datetime
+    replaced_by: str | None = None
 
     @property
     def key(self) -> str | None:
         return None if self.id is None else post_key(self.provider, self.id)
+
+    def takes(self, external_id: str) -> bool:
+        """Is this a version of the deleted post that goes with it? Of one that was edited, those before the new one."""
+        if self.id is None or not external_id.startswith(f"{self.id}{VERSION}"):
+            return False
+        replacing = _stamp(self.replaced_by or "")
+        return not replacing or _order(_stamp(external_id)) < _order(replacing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,3 +139,21 @@ class Candidate:
 def post_key(provider: str, external_id: str) -> str:
     """The store's key of a post: unambiguous because a provider's name holds no ``|``."""
     return f"{provider}|{external_id}"
+
+
+def versioned(external_id: str, stamp: str) -> str:
+    """The id of an edited version. Stamps are numbers, or texts of one length that sort."""
+    return f"{external_id}{VERSION}{stamp}"
+
+
+def unversioned(external_id: str) -> str:
+    """An id that somebody else chose, so that it is not taken for a version of another post."""
+    return external_id.replace(VERSION, "%23v:")
+
+
+def _stamp(external_id: str) -> str:
+    return external_id.partition(VERSION)[2]
+
+
+def _order(stamp: str) -> tuple[int, str]:
+    return len(stamp), stamp

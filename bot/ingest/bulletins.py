@@ -97,7 +97,7 @@ def _steps(provider: str, bulletin: Bulletin, known: Mapping[str, tuple[str, ...
     elif stale and not before:
         return [seen]
     again = bool(bulletin.stamp) and mine is not None
-    external_id = f"{name}#{bulletin.stamp}" if again else bulletin.key
+    external_id = post.versioned(name, bulletin.stamp) if again else bulletin.key
     old = [each for each in before if each != external_id]
     item = _post(provider, external_id, bulletin, tuple(reversed(old)), asked.now)
     gone = {each: (known[each][0],) for each in names if each in known}
@@ -106,7 +106,10 @@ def _steps(provider: str, bulletin: Bulletin, known: Mapping[str, tuple[str, ...
     final = gone | {name: (version, external_id)}
     halfway = {name: (_HALFWAY, external_id, *(each for each in told(known, [name]) if each != external_id))}
     steps = [] if external_id in before else [Step(item=item, remember=halfway if old else final)]
-    steps += [Step(item=post.Deletion(provider=provider, id=each, deleted_at=asked.now)) for each in old]
+    steps += [
+        Step(item=post.Deletion(provider=provider, id=each, deleted_at=asked.now, replaced_by=external_id))
+        for each in old
+    ]
     return [*steps[:-1], Step(item=steps[-1].item, remember=final)] if steps else [Step(remember=final)]
 
 

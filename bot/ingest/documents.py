@@ -18,6 +18,7 @@ from bot.ingest.polling import UnreadableError
 
 DEEPEST = 100
 MOST_ELEMENTS = 300_000
+MOST_MENDED = 100_000  # entities, and bare ampersands; one more is the first mistake
 
 _PREFIXES = {
     "http://www.w3.org/2005/Atom": "",
@@ -134,10 +135,10 @@ def parse(body: bytes, charset: str | None = None) -> Node:
     """The root. ``charset``: what HTTP said. Raises UnreadableError."""
     text = _DECLARATION.sub("", _FORBIDDEN.sub("", decoded(body, charset)), count=1)
     if "&" in text:
-        text = _NAMED.sub(_character, text)
+        text = _NAMED.sub(_character, text, count=MOST_MENDED)
     root, whole = _parsed(text, namespaces=True)
     if not whole:
-        mended, _ = _parsed(_BARE.sub("&amp;", text), namespaces=False)
+        mended, _ = _parsed(_BARE.sub("&amp;", text, count=MOST_MENDED), namespaces=False)
         root = mended or root
     if root is None:
         raise UnreadableError("sent something that is no XML")

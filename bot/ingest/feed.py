@@ -1,7 +1,7 @@
 """Any RSS or Atom feed, asked as often as it changes: between once a minute and once an hour.
 
 A new feed tells what is younger than an hour; everything else in it counts as seen. An entry whose words change under
-the same id is a Deletion of the old words; the new ones follow as ``ID#time`` where the feed says when it was changed.
+the same id is a Deletion of the old words; the new ones follow as ``ID#v:time`` where the feed says when it was changed.
 An entry that leaves the feed has scrolled off and stays. Where nothing of what was known is left in the feed, entries
 may have come and gone unread: a Gap.
 
@@ -67,14 +67,20 @@ class Entries:
         if version == entry.version:
             return [Step(remember={entry.key: known})]
         newer = stamp.isdecimal() and (not before.isdecimal() or int(stamp) > int(before))
+        new = f"{post.VERSION}{stamp}"
         rest = {entry.key: (entry.version, stamp or before, _NOWHERE)}
         if ending == _NOWHERE:
-            return [self._told(entry, f"#{stamp}", stamp, asked.now)] if newer else [Step(remember=rest)]
-        gone = post.Deletion(provider=self._provider, id=f"{entry.id}{ending}", deleted_at=asked.now)
+            return [self._told(entry, new, stamp, asked.now)] if newer else [Step(remember=rest)]
+        gone = post.Deletion(
+            provider=self._provider,
+            id=f"{entry.id}{ending}",
+            deleted_at=asked.now,
+            replaced_by=f"{entry.id}{new}" if newer else None,
+        )
         if not newer:
             return [Step(item=gone, remember=rest)]
         halfway = {entry.key: ("", before, _NOWHERE)}
-        return [Step(item=gone, remember=halfway), self._told(entry, f"#{stamp}", stamp, asked.now)]
+        return [Step(item=gone, remember=halfway), self._told(entry, new, stamp, asked.now)]
 
     def _told(self, entry: Entry, ending: str, stamp: str, now: datetime) -> Step:
         written = entry.updated if ending else entry.published
@@ -96,7 +102,8 @@ class Entries:
 
 
 def source(name: str, url: str, *, provider: str, official: bool, **environment: Any) -> PollingSource:
-    return PollingSource(name, url, Entries(provider, official=official), provider=provider, **environment)
+    reading = Entries(provider, official=official)
+    return PollingSource(name, url, reading, provider=provider, may_move=True, **environment)
 
 
 def _oldest_first(entries: list[Entry]) -> list[Entry]:

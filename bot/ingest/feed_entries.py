@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 from yarl import URL
 
-from bot.domain import times
+from bot.domain import post, times
 from bot.ingest import documents, lines, markup
 from bot.ingest.documents import Node
 from bot.ingest.polling import UnreadableError
@@ -83,7 +83,7 @@ def _entry(node: Node, base: URL, langs: tuple[str, ...]) -> Entry | None:
     published = _time(node.text("pubDate", "published", "issued", "dcterms:issued", "dc:date", "created"))
     lat, lon = _point(node)
     return Entry(
-        id=named,
+        id=post.unversioned(named),
         text=text,
         published=published or updated,
         updated=updated or published,

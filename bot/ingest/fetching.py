@@ -8,6 +8,7 @@ import aiohttp
 from yarl import URL
 
 from bot.ingest import bodies, trouble
+from bot.ingest.reach import Reach
 
 MOST_BODY = 10_000_000  # bytes, unpacked
 TIMEOUT_S = 60.0
@@ -41,14 +42,21 @@ class Answer:
 
 
 async def fetch(
-    session: aiohttp.ClientSession, url: URL, etag: str | None, modified: str | None, *, timeout_s: float
+    session: aiohttp.ClientSession,
+    url: URL,
+    etag: str | None,
+    modified: str | None,
+    *,
+    reach: Reach,
+    timeout_s: float,
 ) -> Document:
-    """``etag``, ``modified``: of the last answer. Raises what aiohttp raises, ClientResponseError for every status that
+    """``etag``, ``modified``: of the last answer. ``reach`` is the session's resolver, too. Raises what aiohttp raises, ClientResponseError for every status that
     is no answer, LostError and TimeoutError."""
     headers = {name: value for name, value in (("If-None-Match", etag), ("If-Modified-Since", modified)) if value}
     moved, permanent = False, True
     async with asyncio.timeout(timeout_s):
         for _ in range(REDIRECTS + 1):
+            await reach.check(url)
             async with _get(session, url, headers, timeout_s) as response:
                 if response.status in (*_PERMANENT, *_TEMPORARY):
                     permanent &= response.status in _PERMANENT

@@ -6,11 +6,12 @@ source that breaks is started again from the last item that it got into the inbo
 
 import asyncio
 import contextlib
+import dataclasses
 import random
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -95,6 +96,7 @@ class Ingester:
             try:
                 async with contextlib.aclosing(source.posts(cursor)) as posts:
                     async for arrival in posts:
+                        arrival = self._dated(source, arrival)
                         await self._inbox.put(arrival)
                         cursor = arrival.cursor
                         self._count(source, arrival)
@@ -116,7 +118,15 @@ class Ingester:
                 log.error("source_failed", source=source.name, error=where, given_up=given_up)
             if given_up:
                 return
-            await self._sleep(waits.after(self._monotonic() - started))
+            wait_s = waits.after(self._monotonic() - started)
+            source.health.retry_at = self._clock() + timedelta(seconds=wait_s)
+            await self._sleep(wait_s)
+
+    def _dated(self, source: Source, arrival: post.Arrival) -> post.Arrival:
+        """A live source is never ahead of us: stream time that has run ahead would make what follows look old."""
+        if source.live and arrival.at > (now := self._clock()):
+            return dataclasses.replace(arrival, at=now)
+        return arrival
 
     def _count(self, source: Source, arrival: post.Arrival) -> None:
         health = source.health

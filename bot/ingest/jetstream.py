@@ -12,7 +12,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,6 @@ from bot.ingest.jetstream_position import AskAgainError, Position, Stream
 from bot.ingest.jetstream_records import PROVIDER
 from bot.ingest.source import SourceHealth, State
 
-DEFAULT_URLS = (
-    "wss://jetstream2.us-east.bsky.network/subscribe",
-    "wss://jetstream1.us-west.bsky.network/subscribe",
-)
 HEARTBEAT_S = 30.0  # the servers ping as often
 CONNECT_S = 15.0
 CLOSE_S = 2.0
@@ -59,7 +55,7 @@ class JetstreamSource:
     def __init__(
         self,
         name: str,
-        urls: str | Sequence[str] = DEFAULT_URLS,
+        urls: str | Sequence[str],
         *,
         provider: str = PROVIDER,
         compress: bool = False,
@@ -73,7 +69,7 @@ class JetstreamSource:
         """Raises UsageError where ``urls`` holds no ws:// or wss:// address."""
         self.name = name
         self.provider = provider
-        self.health = SourceHealth()
+        self.health = SourceHealth(continuous=True)
         self._urls = [_checked(name, url) for url in ([urls] if isinstance(urls, str) else urls)]
         if not self._urls:
             raise errors.UsageError(f"source {name}: no url is given; leave the setting out for Bluesky's own servers")
@@ -142,7 +138,7 @@ class JetstreamSource:
                 max_msg_size=MAX_MESSAGE,
                 decode_text=False,
             )
-        connection = _Connection(ws, url, dictionary, self._heartbeat_s)
+        connection = _Connection(ws, url, dictionary, self._heartbeat_s, self.provider)
         try:
             self.health.state = State.LIVE
             stream.connected(self._clock())
@@ -195,6 +191,7 @@ class JetstreamSource:
 
     def _note(self, found: trouble.Trouble, wait_s: float) -> None:
         self.health.state = State.WAITING
+        self.health.retry_at = self._clock() + timedelta(seconds=wait_s)
         self.health.last_error = found.what
         self.health.remedy = found.remedy
         log.warning(
@@ -212,13 +209,16 @@ class JetstreamSource:
 class _Connection:
     """One WebSocket, and how what it sends is read."""
 
-    def __init__(self, ws: _Socket, url: URL, dictionary: Dictionary | None, heartbeat_s: float) -> None:
+    def __init__(
+        self, ws: _Socket, url: URL, dictionary: Dictionary | None, heartbeat_s: float, provider: str
+    ) -> None:
         self.host = _host(url)
         self.watch = _Watch(heartbeat_s)
         self._ws = ws
         self._heartbeat_s = heartbeat_s
         self._decode = jetstream_frames.decode_v2 if _is_v2(url) else jetstream_frames.decode_v1
         self._dictionary = dictionary
+        self._provider = provider
 
     async def receive(self) -> aiohttp.WSMessage:
         """The next data frame. Raises LostError when there will be none."""
@@ -252,7 +252,7 @@ class _Connection:
         data = message.data
         if self._dictionary is not None and message.type is aiohttp.WSMsgType.BINARY:
             data = self._dictionary.unpack(data)
-        return self._decode(data, received_at)
+        return self._decode(data, received_at, self._provider)
 
 
 class _Watch:

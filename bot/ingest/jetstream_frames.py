@@ -5,8 +5,8 @@ github.com/bluesky-social/jetstream. What does not concern us only moves the cur
 accounts that are back, and ``#sync``, which says that a repository has changed without commits: it comes with every new
 account, names no post, and v1 has no word for it.
 
-An edit is a Deletion of the old words and a Post of the new ones under ``URI#REV``, since a stored post never changes;
-whoever keeps posts takes a Deletion of ``URI`` for one of every earlier ``URI#…`` too.
+An edit is a Deletion of the old words and a Post of the new ones under ``URI#v:REV``, since a stored post never changes;
+whoever keeps posts takes the Deletion of ``URI`` for one of every version of it before that too.
 """
 
 import re
@@ -21,6 +21,7 @@ from bot.ingest.jetstream_records import PROVIDER, Record
 
 COLLECTION = "app.bsky.feed.post"
 MAX_FRAME = 1024 * 1024  # bytes; a record has at most 1 MiB, a post some 20 kB
+AHEAD = timedelta(minutes=5)  # what is further ahead of us has a wrong time, and would blind detection until then
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -118,21 +119,19 @@ _loose_v1 = msgspec.json.Decoder(_FrameV1[msgspec.Raw])
 _loose_v2 = msgspec.json.Decoder(_FrameV2[msgspec.Raw])
 
 
-def decode_v1(data: bytes, received_at: datetime) -> Frame:
+def decode_v1(data: bytes, received_at: datetime, provider: str = PROVIDER) -> Frame:
     """Raises BadFrameError."""
     raw = _decode(_v1, _loose_v1, data)
     time_us = raw.time_us
-    if time_us not in _PLAUSIBLE_US:
-        raise BadFrameError("its time is out of range")
-    at = from_us(time_us)
+    at = _at(time_us, received_at)
     if raw.kind == "commit" and raw.commit is not None:
-        return _commit(raw.did, raw.commit, time_us, at, None, received_at)
+        return _commit(raw.did, raw.commit, time_us, at, None, received_at, provider)
     if raw.kind == "account" and raw.account is not None:
-        return _account(raw.did, raw.account, time_us, at, None)
+        return _account(raw.did, raw.account, time_us, at, None, provider)
     return Frame(time_us, at, None)
 
 
-def decode_v2(data: bytes, received_at: datetime) -> Frame | Notice | ErrorNotice:
+def decode_v2(data: bytes, received_at: datetime, provider: str = PROVIDER) -> Frame | Notice | ErrorNotice:
     """Raises BadFrameError. ``time_us`` is when the host witnessed the event, which its time cursors go by."""
     raw = _decode(_v2, _loose_v2, data)
     if raw.type == "error":
@@ -147,19 +146,26 @@ def decode_v2(data: bytes, received_at: datetime) -> Frame | Notice | ErrorNotic
     if when is None or when.tzinfo is None or payload.seq <= 0:
         raise BadFrameError("no seq or no time")
     time_us = (when - _EPOCH) // _MICROSECOND
-    if time_us not in _PLAUSIBLE_US:
-        raise BadFrameError("its time is out of range")
-    at = from_us(time_us)
+    at = _at(time_us, received_at)
     if kind == "commit":
-        return _commit(payload.did, payload, time_us, at, payload.seq, received_at)
+        return _commit(payload.did, payload, time_us, at, payload.seq, received_at, provider)
     if kind == "account" and payload.account is not None:
-        return _account(payload.did, payload.account, time_us, at, payload.seq)
+        return _account(payload.did, payload.account, time_us, at, payload.seq, provider)
     return Frame(time_us, at, payload.seq)
 
 
 def from_us(time_us: int) -> datetime:
     """Unix microseconds → aware UTC, in whole milliseconds. Raises OverflowError, OSError or ValueError."""
     return datetime.fromtimestamp(time_us // 1000 / 1000, UTC)
+
+
+def _at(time_us: int, received_at: datetime) -> datetime:
+    if time_us not in _PLAUSIBLE_US:
+        raise BadFrameError("its time is out of range")
+    at = from_us(time_us)
+    if at - received_at > AHEAD:
+        raise BadFrameError("its time lies in the future")
+    return at
 
 
 def _decode(strict: msgspec.json.Decoder[Any], loose: msgspec.json.Decoder[Any], data: bytes) -> Any:
@@ -187,6 +193,7 @@ def _commit(
     at: datetime,
     seq: int | None,
     received_at: datetime,
+    provider: str,
 ) -> Frame:
     if commit.collection != COLLECTION:
         return Frame(time_us, at, seq)
@@ -199,31 +206,33 @@ def _commit(
         record = _record(commit.record)
         if record.signed_in_only:
             return Frame(time_us, at, seq, (), key, True)
-        made = records.to_post(record, did=did, uri=uri, rkey=rkey, at=at, received_at=received_at)
+        made = records.to_post(record, did=did, uri=uri, rkey=rkey, at=at, received_at=received_at, provider=provider)
         return Frame(time_us, at, seq, (made,), key)
-    deletion = post.Deletion(provider=PROVIDER, id=uri, deleted_at=at)
+    deletion = post.Deletion(provider=provider, id=uri, deleted_at=at)
     if operation == "delete":
         return Frame(time_us, at, seq, (deletion,), key)
     if operation != "update":
         raise BadFrameError("an unknown operation")
     # The author withdrew the old words. They go, whatever becomes of the new ones.
+    new = post.versioned(uri, rev) if _REV.fullmatch(rev) else None
+    deletion = post.Deletion(provider=PROVIDER, id=uri, deleted_at=at, replaced_by=new)
     try:
         record = _record(commit.record)
     except BadFrameError:
         return Frame(time_us, at, seq, (deletion,), key)
-    if record.signed_in_only or not _REV.fullmatch(rev):
+    if record.signed_in_only or new is None:
         return Frame(time_us, at, seq, (deletion,), key, record.signed_in_only)
-    made = records.to_post(record, did=did, uri=f"{uri}#{rev}", rkey=rkey, at=at, received_at=received_at)
+    made = records.to_post(record, did=did, uri=new, rkey=rkey, at=at, received_at=received_at, provider=provider)
     return Frame(time_us, at, seq, (deletion, made), key)
 
 
-def _account(did: str, account: _Account, time_us: int, at: datetime, seq: int | None) -> Frame:
+def _account(did: str, account: _Account, time_us: int, at: datetime, seq: int | None, provider: str) -> Frame:
     if account.active or account.status in _AWAY_STATUSES:
         return Frame(time_us, at, seq)
     if not _DID.fullmatch(did):
         raise BadFrameError("an identifier of the wrong form")
     key = None if account.seq is None else f"{did}/account/{account.seq}"
-    return Frame(time_us, at, seq, (post.Deletion(provider=PROVIDER, author=did, deleted_at=at),), key)
+    return Frame(time_us, at, seq, (post.Deletion(provider=provider, author=did, deleted_at=at),), key)
 
 
 def _record(given: Record | msgspec.Raw | None) -> Record:

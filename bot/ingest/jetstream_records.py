@@ -93,10 +93,12 @@ def mend(raw: msgspec.Raw) -> Record:
     )
 
 
-def to_post(record: Record, *, did: str, uri: str, rkey: str, at: datetime, received_at: datetime) -> post.Post:
+def to_post(
+    record: Record, *, did: str, uri: str, rkey: str, at: datetime, received_at: datetime, provider: str = PROVIDER
+) -> post.Post:
     """``at``: the event's own time; ``uri`` becomes the post's id."""
     return post.Post(
-        provider=PROVIDER,
+        provider=provider,
         id=uri,
         text=lines.clean(record.text),
         created_at=_created_at(record.created_at, at),

@@ -8,6 +8,7 @@ A BadLineError never holds anything of the post itself.
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -136,6 +137,22 @@ def to_line(item: post.Post | post.Deletion) -> dict[str, Any]:
             "cancelled": official.cancelled,
         },
     }
+
+
+def foreign(item: post.Post | post.Deletion) -> post.Post | post.Deletion:
+    """The same with ids that are taken for no version of another post, whatever their sender calls them."""
+    if isinstance(item, post.Deletion):
+        return item if item.id is None else replace(item, id=post.unversioned(item.id))
+    official = item.official
+    return replace(
+        item,
+        id=post.unversioned(item.id),
+        repost_of=None if item.repost_of is None else post.unversioned(item.repost_of),
+        reply_to=None if item.reply_to is None else post.unversioned(item.reply_to),
+        official=None
+        if official is None
+        else replace(official, supersedes=tuple(post.unversioned(each) for each in official.supersedes)),
+    )
 
 
 def clean(text: str) -> str:

@@ -10,7 +10,7 @@ received later than that while we were away is lost to us. More than MOST_PAGES 
 
 Edits and deletions of the time of an outage are in no timeline. The outage is therefore a gap too, which says so.
 
-Edits. The old words go with a Deletion, the new ones come as a Post with the id ``uri#T``, T being the time of the edit
+Edits. The old words go with a Deletion, the new ones come as a Post with the id ``uri#v:T``, T being the time of the edit
 in Unix milliseconds. Deletions name a local id only: for the last 131,072 statuses of this process we know whose. Any
 other one may concern what was read before that; nothing can be asked about it, so it is counted as skipped.
 
@@ -149,10 +149,13 @@ class MastodonSource:
 
     async def _streaming_url(self, session: aiohttp.ClientSession) -> URL:
         """Where the instance says that its streams are: often another host, and redirects would lose the token."""
-        async with asyncio.timeout(REQUEST_S), session.get(self._url / "api/v2/instance") as response:
+        async with (
+            asyncio.timeout(REQUEST_S),
+            session.get(self._url / "api/v2/instance", allow_redirects=False) as response,
+        ):
             if response.status == 429 or response.status >= 500:
                 response.raise_for_status()
-            named = mastodon_statuses.streaming_url(await bodies.read(response)) if response.ok else ""
+            named = mastodon_statuses.streaming_url(await bodies.read(response)) if response.status == 200 else ""
         try:
             url = URL(named)
         except ValueError:
@@ -169,7 +172,10 @@ class MastodonSource:
         now = self._clock()
         if timeline.position is None:
             newest, _ = await self._page(session, {"limit": "1"})
-            timeline.start(newest[-1][0] if newest else "0", now)
+            at = newest[-1][0] if newest else "0"
+            if not at:
+                raise trouble.LostError("answered with a status whose id is none")
+            timeline.start(at, now)
             return None
         connected_at = _date(response, now)
         return _CatchingUp(
@@ -278,6 +284,7 @@ class MastodonSource:
 
     def _note(self, found: trouble.Trouble, wait_s: float) -> None:
         self.health.state = State.WAITING
+        self.health.retry_at = self._clock() + timedelta(seconds=wait_s)
         self.health.last_error = found.what
         self.health.remedy = found.remedy
         log.warning(

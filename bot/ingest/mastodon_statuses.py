@@ -107,23 +107,28 @@ def decode(data: bytes, received_at: datetime, *, provider: str, undiscoverable:
     shown = raw.visibility == "public" and all(
         undiscoverable or _discoverable(each.account) for each in (raw, raw.reblog) if each is not None
     )
+    uri = post.unversioned(raw.uri)
     return Status(
         local_id=raw.id,
-        uri=raw.uri,
+        uri=uri,
         version=version,
         reply_to=raw.in_reply_to_id,
-        post=_post(raw, versioned(raw.uri, version), provider, received_at) if shown else None,
+        post=_post(raw, versioned(uri, version), provider, received_at) if shown else None,
     )
 
 
 def page(data: bytes) -> list[tuple[str, bytes]]:
-    """A timeline's page → (local id, bytes of the status), the oldest first. Raises BadStatusError for no page."""
+    """A timeline's page → (local id, bytes of the status), the oldest first; '' for an id that is none.
+
+    Raises BadStatusError for no page.
+    """
     found = []
     for raw in _decode(_page, data, most=40 * MAX_STATUS):
         try:
-            found.append((str(_decode(_numbered, bytes(raw)).id), bytes(raw)))
+            local = str(_decode(_numbered, bytes(raw)).id)
         except BadStatusError:
-            found.append(("", bytes(raw)))
+            local = ""
+        found.append((local if _ID.fullmatch(local) else "", bytes(raw)))
     return sorted(found, key=lambda each: order(each[0]))
 
 
@@ -145,7 +150,7 @@ def streaming_url(data: bytes) -> str:
 
 def versioned(uri: str, version: int) -> str:
     """The id of a post: a version of its own for each edit."""
-    return f"{uri}#{version}" if version else uri
+    return post.versioned(uri, f"{version}") if version else uri
 
 
 def order(local: str) -> tuple[int, str]:
@@ -200,7 +205,7 @@ def _post(raw: _Status, id: str, provider: str, received_at: datetime) -> post.P
         author=_author(raw.account.url),
         langs=lines.languages((said.language,)) if said.language and len(said.language) <= 35 else (),
         url=next((each for each in (raw.url, raw.uri) if each and _ADDRESS.fullmatch(each)), None),
-        repost_of=None if raw.reblog is None else raw.reblog.uri,
+        repost_of=None if raw.reblog is None else post.unversioned(raw.reblog.uri),
         media=() if said.sensitive else _media(said.media_attachments or []),
     )
 

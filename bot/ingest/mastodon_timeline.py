@@ -80,7 +80,8 @@ class Timeline:
         gone = {status.uri} if edited or status.version else set()
         if known is not None:
             gone.add(mastodon_statuses.versioned(*known))
-        arrivals = [self._arrival(self._deletion(each, now), now) for each in sorted(gone)]
+        new = mastodon_statuses.versioned(status.uri, status.version) if status.version else None
+        arrivals = [self._arrival(self._deletion(each, now, replaced_by=new), now) for each in sorted(gone)]
         self._move(status.local_id)
         if status.post is None:
             self._known.pop(status.local_id)
@@ -96,7 +97,8 @@ class Timeline:
         known = self._known.pop(local_id)
         if known is None:
             return []
-        return [self._arrival(self._deletion(mastodon_statuses.versioned(*known), now), now)]
+        uri, _ = known  # with all its versions, whichever of them this instance was told of
+        return [self._arrival(self._deletion(uri, now), now)]
 
     def gap(self, since: datetime, until: datetime, reason: str) -> post.Arrival:
         until = max(since, until)
@@ -111,8 +113,8 @@ class Timeline:
         self._marked = mono
         return self._arrival(post.Mark(), now)
 
-    def _deletion(self, id: str, now: datetime) -> post.Deletion:
-        return post.Deletion(provider=self._provider, id=id, deleted_at=now)
+    def _deletion(self, id: str, now: datetime, *, replaced_by: str | None = None) -> post.Deletion:
+        return post.Deletion(provider=self._provider, id=id, deleted_at=now, replaced_by=replaced_by)
 
     def _arrival(self, item: post.Post | post.Deletion | post.Gap | post.Mark, at: datetime) -> post.Arrival:
         assert self.position is not None

@@ -3,7 +3,7 @@
 What a document says is a ``Reading``'s matter (pure, on a thread); this module owns the asking and the remembering.
 
 Asking. Conditional requests; redirects are followed by hand, and a permanent one is remembered once its target has
-answered with something readable. 410 means gone for good: the source stays, says so and asks once a day. The interval
+answered with something readable; to another host only where a source may move there. 410 means gone for good: the source stays, says so and asks once a day. The interval
 moves between the reading's floor and ceiling, by how often the document changed, with jitter on top. A server that
 cannot be reached is tried again after the common back-off, one that answers with an error after the interval as well;
 ``Retry-After`` goes first. A body is at most 10 MB, unpacked.
@@ -25,11 +25,13 @@ from typing import Protocol
 import aiohttp
 import msgspec
 import structlog
+from aiohttp import abc, resolver
 from yarl import URL
 
 from bot.domain import errors, post
 from bot.ingest import backoff, fetching, trouble
 from bot.ingest.fetching import Answer, Document
+from bot.ingest.reach import Reach
 from bot.ingest.source import SourceHealth, State
 
 GONE_S = 86_400.0
@@ -167,7 +169,8 @@ _TROUBLES = (aiohttp.ClientError, OSError, TimeoutError, trouble.LostError, Unre
 
 
 class PollingSource:
-    """What the document at ``url`` says, for ever; it never gives up. ``agent``: how we name ourselves."""
+    """What the document at ``url`` says, for ever; it never gives up. ``agent``: how we name ourselves; ``may_move``: a
+    permanent redirect to another host is remembered."""
 
     live = True
 
@@ -179,6 +182,8 @@ class PollingSource:
         *,
         provider: str,
         agent: str = "tocsin",
+        may_move: bool = False,
+        names: Callable[[], abc.AbstractResolver] = resolver.DefaultResolver,
         rng: random.Random | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
@@ -191,6 +196,8 @@ class PollingSource:
         self.health = SourceHealth()
         self._url = _checked(name, url)
         self._reading = reading
+        self._may_move = may_move
+        self._names = names
         self._headers = {"User-Agent": agent, "Accept": reading.accept}
         self._rng = rng or random.Random()
         self._clock = clock
@@ -204,10 +211,13 @@ class PollingSource:
         place = Place() if after is None else Place.parse(self.name, after)
         if place.base != str(self._url):
             place.etag = place.modified = place.moved = None
+        if place.moved is not None and not self._is_home(URL(place.moved)):
+            place.moved = None
         place.base = str(self._url)
         waits = backoff.Backoff(self._rng)
         read_at: float | None = None  # by our own clock, which nobody sets
-        async with aiohttp.ClientSession(headers=self._headers, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        reach = Reach(self._url, self._names())
+        async with self._session(reach) as session:
             while True:
                 url = self._url if place.moved is None else URL(place.moved)
                 now = self._clock()
@@ -215,7 +225,9 @@ class PollingSource:
                 address = self._reading.address(url, None if since is None else now - since)
                 try:
                     validators = (place.etag, place.modified) if address == url else (None, None)
-                    document = await fetching.fetch(session, address, *validators, timeout_s=self._timeout_s)
+                    document = await fetching.fetch(
+                        session, address, *validators, reach=reach, timeout_s=self._timeout_s
+                    )
                     told = await self._read(session, document, since, place)
                 except _TROUBLES as error:
                     await self._sleep(self._failed(error, address, waits))
@@ -225,6 +237,14 @@ class PollingSource:
                     yield arrival
                 self._succeeded(waits, changed=any(step.item is not None for step in told.steps))
                 await self._sleep(self._interval_s * (1 + self._rng.uniform(0, JITTER)))
+
+    def _session(self, reach: Reach) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(resolver=reach)
+        return aiohttp.ClientSession(connector=connector, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar())
+
+    def _is_home(self, url: URL) -> bool:
+        """May it be asked from now on instead of the configured address?"""
+        return self._may_move or url.host == self._url.host
 
     async def _read(
         self, session: aiohttp.ClientSession, document: Document, since: datetime | None, place: Place
@@ -276,7 +296,7 @@ class PollingSource:
             yield post.Arrival(source=self.name, cursor=place.cursor, item=post.Mark(), at=now)
 
     def _settle(self, place: Place, document: Document, told: Told, now: datetime, *, same: bool) -> None:
-        if document.moved and same:
+        if document.moved and same and self._is_home(document.url):
             if place.moved != str(document.url):
                 log.info("source_moved", source=self.name, host=document.url.host)
             place.moved = str(document.url)
@@ -290,6 +310,7 @@ class PollingSource:
         self._interval_s = (
             max(reading.floor_s, self._interval_s / 2) if changed else min(reading.ceiling_s, self._interval_s * 1.25)
         )
+        self.health.interval = timedelta(seconds=self._interval_s)
         self.health.reconnects += waits.failures > 0
         waits.failures = 0
         self.health.state = State.LIVE
@@ -302,7 +323,8 @@ class PollingSource:
             self._interval_s = min(self._reading.ceiling_s, self._interval_s * 1.25)
         else:
             least_s = 0.0
-        if isinstance(error, aiohttp.ClientResponseError) and error.status == 410:
+        gone = isinstance(error, aiohttp.ClientResponseError) and error.status == 410
+        if gone:
             found = trouble.Trouble(
                 what=f"{host} says that this is gone for good (410)",
                 remedy=f"find its new address and set url, or remove the source {self.name}; it is asked once a day",
@@ -320,6 +342,8 @@ class PollingSource:
         if self.health.last_error != found.what or self.health.state is not State.WAITING:
             log.warning("source_failed", source=self.name, error=found.what, remedy=found.remedy, retry_in_s=wait_s)
         self.health.state = State.WAITING
+        self.health.retry_at = None if gone else self._clock() + timedelta(seconds=wait_s)
+        self.health.interval = timedelta(seconds=self._interval_s)
         self.health.last_error = found.what
         self.health.remedy = found.remedy
         return wait_s

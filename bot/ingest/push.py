@@ -57,7 +57,7 @@ class PushSource:
                     self.health.dropped += 1
                     log.error("line_skipped", source=self.name, line=number, reason=str(error))
                     continue
-                yield post.Arrival(source=self.name, cursor=str(number), item=item, at=each.received_at)
+                yield post.Arrival(source=self.name, cursor=str(number), item=lines.foreign(item), at=each.received_at)
             if not found:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(FORGET_EVERY_S):

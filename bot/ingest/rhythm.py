@@ -2,7 +2,8 @@
 
 What counts is the time between two looks at which something new was there: a feed that brings ten items at each poll
 sends once a poll. The usual gap is their exponential moving average, known from ``KNOWN_FROM`` gaps on; the one that
-ends a quiet time does not change it.
+ends a quiet time does not change it. Who asks now and then is not quiet before it has asked twice more, and who has
+announced when it tries again is without a connection only once that has failed as well, or is overdue.
 """
 
 from enum import Enum
@@ -12,6 +13,7 @@ KNOWN_FROM = 10
 TIMES = 10  # as long as usual is quiet
 LEAST_S = 120.0
 UNCONNECTED_S = 300.0
+LATE_S = 60.0  # so long after it was announced, a next try is overdue
 
 
 class Turn(Enum):
@@ -32,6 +34,8 @@ class Rhythm:
         self._heard_at = 0.0
         self._connected_at = 0.0
         self._owes_an_item = quiet
+        self._announced_s: float | None = None  # the first try after the connection was lost
+        self._failed_again = False
 
     @property
     def usual_gap_s(self) -> float | None:
@@ -45,23 +49,40 @@ class Rhythm:
     def silent_s(self, now_s: float) -> float:
         return now_s - self._heard_at
 
-    def look(self, now_s: float, *, items: int, connected: bool) -> Turn | None:
-        """``now_s`` never goes back; ``items``: how many it has sent in all; ``connected``: or reading."""
+    def look(
+        self, now_s: float, *, items: int, connected: bool, interval_s: float = 0.0, retry_at_s: float | None = None
+    ) -> Turn | None:
+        """``now_s`` never goes back; ``items``: how many it has sent in all; ``connected``: or reading.
+
+        ``interval_s``: how often it asks; ``retry_at_s``: when it tries again, as it said after it failed last.
+        """
         if self._items is None:
             self._items, self._heard_at, self._connected_at = items, now_s, now_s
         if connected:
-            self._connected_at = now_s
+            self._connected_at, self._announced_s, self._failed_again = now_s, None, False
+        else:
+            self._wait(retry_at_s)
         heard = items > self._items
         if heard:
             self._hear(now_s, items)
-        silent = self.patience_s is not None and self.silent_s(now_s) > self.patience_s
-        if not self.quiet and (silent or now_s - self._connected_at > UNCONNECTED_S):
+        silent = self.patience_s is not None and self.silent_s(now_s) > max(self.patience_s, 2 * interval_s + LATE_S)
+        if not self.quiet and (silent or self._unconnected(now_s)):
             self.quiet, self._owes_an_item = True, silent
             return Turn.QUIET
         if self.quiet and connected and not silent and (heard or not self._owes_an_item):
             self.quiet = False
             return Turn.BACK
         return None
+
+    def _wait(self, retry_at_s: float | None) -> None:
+        if self._announced_s is None:
+            self._announced_s = retry_at_s
+        self._failed_again = self._failed_again or (retry_at_s != self._announced_s)
+
+    def _unconnected(self, now_s: float) -> bool:
+        if now_s - self._connected_at <= UNCONNECTED_S:
+            return False
+        return self._announced_s is None or self._failed_again or now_s > self._announced_s + LATE_S
 
     def _hear(self, now_s: float, items: int) -> None:
         gap_s = self.silent_s(now_s)

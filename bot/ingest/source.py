@@ -21,7 +21,9 @@ class State(StrEnum):
 class SourceHealth:
     """How a source is doing; written by the source and by the ingester, read by anybody in the same event loop.
 
-    ``lag`` is the clock less the source's own time of the last item. ``dropped`` counts bad upstream data,
+    ``lag`` is the clock less the source's own time of the last item, when that came; ``continuous`` sources always have
+    something to send, so that their silence is lag as well. ``interval`` is how often a polled source asks now, and
+    ``retry_at`` when it tries again after a failure, None where it said nothing. ``dropped`` counts bad upstream data,
     ``skipped`` what was left out on purpose: who asked not to be found, and deletions of what was never taken.
     ``last_error`` says what happened, ``remedy`` what to do about it, each as one sentence; they stay after recovery.
     """
@@ -29,6 +31,9 @@ class SourceHealth:
     state: State = State.CONNECTING
     last_item_at: datetime | None = None
     lag: timedelta | None = None
+    continuous: bool = False
+    interval: timedelta | None = None
+    retry_at: datetime | None = None
     items: int = 0
     dropped: int = 0
     skipped: int = 0
@@ -36,6 +41,14 @@ class SourceHealth:
     gaps: int = 0
     last_error: str | None = None
     remedy: str | None = None
+
+    def lag_now(self, now: datetime) -> timedelta | None:
+        """None while it is not connected, and before the first item."""
+        if self.state is not State.LIVE or self.lag is None:
+            return None
+        if not self.continuous or self.last_item_at is None:
+            return self.lag
+        return self.lag + max(now - self.last_item_at, timedelta(0))
 
     @property
     def answered(self) -> bool:

@@ -57,7 +57,7 @@ class Parser:
         value = value.removeprefix(b" ")
         match name:
             case b"data":
-                self._size += len(value)
+                self._size += len(value) + 1
                 if self._size <= MOST:
                     self._data.append(value)
             case b"event":

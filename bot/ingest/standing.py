@@ -30,7 +30,7 @@ def shown(found: Mapping[str, Any]) -> dict[str, Any]:
     gaps = found["gaps"]
     remedy = f"{found['last_error']}; {found['remedy']}" if found["last_error"] else ""
     return dict(found) | {
-        "lag": "" if found["lag_s"] is None else f"{found['lag_s']:.1f} s",
+        "lag": "-" if found["lag_s"] is None else f"{found['lag_s']:.1f} s",
         "gaps": len(gaps),
         "last_gap": (gaps[-1]["until"] or gaps[-1]["recorded_at"]) if gaps else "",
         "last_error": remedy,
@@ -46,7 +46,7 @@ def _told(state: SourceState | None, at: datetime) -> dict[str, Any]:
     return {
         "state": state.state if runs else "stopped",
         "at": times.to_text(state.at),
-        "lag_s": state.lag_s,
+        "lag_s": state.lag_s if runs else None,
         "usual_gap_s": state.usual_gap_s,
         "quiet_since": _text(state.quiet_since),
         "last_item_at": _text(state.last_item_at),

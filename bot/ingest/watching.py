@@ -106,7 +106,13 @@ def _turn(each: _Watched, now: datetime, now_s: float) -> list[str]:
     health = each.source.health
     if health.state is State.ENDED:
         return []
-    turn = each.rhythm.look(now_s, items=health.items, connected=health.state is State.LIVE)
+    turn = each.rhythm.look(
+        now_s,
+        items=health.items,
+        connected=health.state is State.LIVE,
+        interval_s=0.0 if health.interval is None else health.interval.total_seconds(),
+        retry_at_s=None if health.retry_at is None else now_s + (health.retry_at - now).total_seconds(),
+    )
     match turn:
         case Turn.QUIET:
             each.quiet_since = now
@@ -153,6 +159,7 @@ def _rates(each: _Watched, now_s: float) -> tuple[float, float]:
 def _state(each: _Watched, now: datetime, now_s: float) -> SourceState:
     health = each.source.health
     rate, usual = _rates(each, now_s)
+    lag = health.lag_now(now)
     return SourceState(
         source=each.source.name,
         at=now,
@@ -161,7 +168,7 @@ def _state(each: _Watched, now: datetime, now_s: float) -> SourceState:
         dropped=health.dropped,
         skipped=health.skipped,
         reconnects=health.reconnects,
-        lag_s=None if health.lag is None else health.lag.total_seconds(),
+        lag_s=None if lag is None else lag.total_seconds(),
         per_second=rate,
         usual_per_second=usual,
         usual_gap_s=each.rhythm.usual_gap_s,
@@ -177,8 +184,7 @@ def _measure(state: SourceState) -> None:
     metrics.source_quiet.labels(state.source).set(state.quiet_since is not None)
     metrics.source_per_second.labels(state.source).set(state.per_second)
     metrics.source_dropped.labels(state.source).set(state.dropped)
-    if state.lag_s is not None:
-        metrics.source_lag_seconds.labels(state.source).set(state.lag_s)
+    metrics.source_lag_seconds.labels(state.source).set(math.nan if state.lag_s is None else state.lag_s)
 
 
 def _record(db: Tables, states: Sequence[SourceState], texts: Sequence[str], channel: str | None, at: datetime) -> bool:

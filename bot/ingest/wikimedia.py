@@ -158,6 +158,7 @@ class WikimediaSource:
 
     def _note(self, found: Trouble | None, wait_s: float) -> None:
         self.health.state = State.WAITING
+        self.health.retry_at = self._clock() + timedelta(seconds=wait_s)
         if found is None:
             return
         self.health.last_error = found.what
@@ -207,7 +208,7 @@ class _Counting:
 
     def take(self, event: sse.Event, now: datetime) -> list[post.Arrival]:
         try:
-            change = wikimedia_frames.decode(event.data, self._wikis)
+            change = wikimedia_frames.decode(event.data, self._wikis, now)
         except wikimedia_frames.BadFrameError as error:
             self._health.dropped += 1
             if self._health.dropped == 1:

@@ -148,7 +148,8 @@ class XSource:
         async with asyncio.timeout(self._silence_s):
             response = await session.get(self._url / STREAM, params=query, allow_redirects=False)
         async with response:
-            await x_requests.check(response)
+            async with asyncio.timeout(self._silence_s):
+                await x_requests.check(response)
             self.health.state = State.LIVE
             log.info("source_connected", source=self.name, host=self._url.host, backfill_minutes=minutes)
             yield response
@@ -209,6 +210,7 @@ class XSource:
 
     def _note(self, found: trouble.Trouble, wait_s: float) -> None:
         self.health.state = State.WAITING
+        self.health.retry_at = self._clock() + timedelta(seconds=wait_s)
         self.health.last_error = found.what
         self.health.remedy = found.remedy
         log.warning(
@@ -281,18 +283,18 @@ class _Reading:
         if self._connected_at is not None and item.created_at >= self._connected_at:
             self.backfilling = False
         self._seen.put(item.id, True)
-        if line.rules and self.rules is not None and not line.rules & self.rules:
-            return [], True
         for older in line.older:
             self._seen.put(older, True)
-        arrivals = [self.deletion(older, now) for older in line.older]
-        if line.withheld:
+        arrivals = [self.deletion(older, now, replaced_by=item.id) for older in line.older]
+        others = line.rules and self.rules is not None and not line.rules & self.rules
+        if others or line.withheld:
             return arrivals, True
         self._hear(min(now, x_posts.id_time(item.id)), None)
         return [*arrivals, self._arrival(item, now)], False
 
-    def deletion(self, id: str, now: datetime) -> post.Arrival:
-        return self._arrival(post.Deletion(provider=self._provider, id=id, deleted_at=now), now)
+    def deletion(self, id: str, now: datetime, *, replaced_by: str | None = None) -> post.Arrival:
+        gone = post.Deletion(provider=self._provider, id=id, deleted_at=now, replaced_by=replaced_by)
+        return self._arrival(gone, now)
 
     def _outage(self, now: datetime, mono: float) -> timedelta | None:
         if self._heard is None:

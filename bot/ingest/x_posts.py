@@ -3,6 +3,7 @@
 Shapes: https://docs.x.com/x-api/posts/filtered-stream and https://docs.x.com/x-api/posts/lookup.
 """
 
+import itertools
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from bot.ingest import lines
 
 MAX_LINE = 1024 * 1024  # bytes
 MAX_ANSWER = 8 * 1024 * 1024
+MOST_MEDIA = 16
 
 FIELDS = {
     "tweet.fields": "author_id,created_at,edit_history_tweet_ids,geo,lang,note_tweet,referenced_tweets,withheld",
@@ -290,9 +292,9 @@ def _point(geo: _Geo | None) -> tuple[float | None, float | None]:
 
 
 def _media(attachments: _Attachments | None, includes: _Includes) -> tuple[str, ...]:
-    wanted = (attachments.media_keys if attachments is not None else None) or ()
+    wanted = frozenset((attachments.media_keys if attachments is not None else None) or ())
     addresses = (each.url or each.preview_image_url for each in includes.media if each.media_key in wanted)
-    return tuple(each for each in addresses if each and _ADDRESS.fullmatch(each))[:16]
+    return tuple(itertools.islice((each for each in addresses if each and _ADDRESS.fullmatch(each)), MOST_MEDIA))
 
 
 def _word(text: str) -> str:

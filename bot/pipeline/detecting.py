@@ -137,7 +137,7 @@ class Detecting:
                     log.warning("gap_found", source=arrival.source, reason=item.reason)
                 case Deletion():
                     batch.steps.append((item, arrival.at))
-                    for version in await self._versions(batch, item, arrival.at):
+                    for version in await self._versions(batch, item):
                         batch.steps.append((replace(item, id=version), arrival.at))
                 case Post():
                     if item.key in seen or item.key in self._recent:
@@ -152,16 +152,16 @@ class Detecting:
             metrics.stream_lag_seconds.set((self._now() - judged[-1].arrival.at).total_seconds())
         return batch
 
-    async def _versions(self, batch: Batch, deletion: Deletion, at: datetime) -> list[str]:
-        """Of an edited post that is gone: its later words are gone, too."""
-        if deletion.key is None:
+    async def _versions(self, batch: Batch, deletion: Deletion) -> list[str]:
+        """The versions of a deleted post that go with it, of those stored and those in this batch."""
+        if deletion.id is None:
             return []
         here = [
             step.post.id
             for step in batch.steps
-            if isinstance(step, Candidate) and step.post.key.startswith(f"{deletion.key}#") and step.stream_at < at
+            if isinstance(step, Candidate) and step.post.provider == deletion.provider and deletion.takes(step.post.id)
         ]
-        return [*await self._database.read(posts.versions, deletion, at), *here]
+        return [*await self._database.read(posts.versions, deletion), *here]
 
     def _candidate(self, judged: Judged, post: Post) -> Candidate | None:
         at = judged.arrival.at

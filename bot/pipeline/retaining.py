@@ -10,8 +10,9 @@ from typing import Any
 import structlog
 
 from bot import metrics
+from bot.domain.post import Gap
 from bot.pipeline.rebuilding import REBUILT_FROM
-from bot.store import audit, pushed, retention
+from bot.store import audit, pushed, retention, sources
 from bot.store.database import Database, StoreLockedError, Tables
 
 EVERY_S = 600.0
@@ -24,14 +25,20 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How long posts are kept: ``default``, or less or as long as ``of`` says for a provider."""
+    """How long posts are kept: ``default``, or less or as long as ``of`` says for a provider; ``known`` tells of those
+    that are not in it, whoever configured them once. ``pushed``: the sources whose pushed lines will be read."""
 
     default: timedelta
     of: Mapping[str, timedelta] = field(default_factory=dict)
+    known: Callable[[str], timedelta] | None = None
+    pushed: frozenset[str] = frozenset()
 
     def span(self, provider: str) -> timedelta:
         """Never less than what a restart needs."""
-        return max(min(self.default, self.of.get(provider, self.default)), NEEDED)
+        most = self.of.get(provider)
+        if most is None:
+            most = self.default if self.known is None else self.known(provider)
+        return max(min(self.default, most), NEEDED)
 
 
 class Retaining:
@@ -78,7 +85,7 @@ class Retaining:
 def purge(db: Tables, policy: Policy, at: datetime, most: int) -> int:
     """One step, at most ``most`` posts, with an entry in the audit if there were any. Returns how many.
 
-    Pushed lines that no source has read for as long go too.
+    Pushed lines that no source is there to read go after the default time, which is a gap in that source.
     """
     counts: dict[str, Any] = {}
     left = most
@@ -90,10 +97,19 @@ def purge(db: Tables, policy: Policy, at: datetime, most: int) -> int:
     deleted = retention.purge_deleted(db, before=at - NEEDED, at=at, most=left)
     retention.forget_deletions(db, before=at - NEEDED)
     purged = most - left + deleted
-    unread = pushed.expire(db, at - policy.span(""))
+    unread = _expire_pushed(db, policy, at)
     if purged or unread:
         audit.append(
             db, at=at, actor="tocsin", surface="service", action="purge", target="posts",
             reason="retention", effect={"posts": counts, "deleted": deleted, "unread": unread},
         )  # fmt: skip
     return purged
+
+
+def _expire_pushed(db: Tables, policy: Policy, at: datetime) -> int:
+    """Returns how many lines."""
+    unread = pushed.expire(db, at - max(policy.default, NEEDED), policy.pushed)
+    for each in unread:
+        reason = f"{each.lines} pushed lines were never read, since the source is not configured any more"
+        sources.add_gap(db, each.source, Gap(since=each.since, until=each.until, reason=reason), at)
+    return sum(each.lines for each in unread)

@@ -23,13 +23,17 @@ def cancel(db: Database, revocation: str) -> None:
 
 
 def ready(db: Database, at: datetime) -> list[dict[str, Any]]:
-    """Those to which nothing is to be sent any more that still could be, and whose messages no operator may still decide
-    to take back: ``workspace``, ``revocation``."""
+    """Those to which nothing is to be sent any more that still could be, and whose messages no operator may still
+    decide to take back: ``workspace``, ``revocation``."""
     return rows(
         db,
-        "SELECT workspace, min(revocation) AS revocation FROM dropping WHERE NOT EXISTS "
-        "(SELECT 1 FROM deliveries WHERE state IN ('queued', 'sending', 'unknown') AND channel LIKE dropping.workspace || '/%') AND NOT EXISTS "
-        "(SELECT 1 FROM proposals WHERE act = 'retract' AND target = dropping.revocation AND state = 'open' "
-        "AND expires_at > ?) GROUP BY workspace ORDER BY workspace",
+        """
+        SELECT workspace, min(revocation) AS revocation FROM dropping
+        WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE state IN ('queued', 'sending', 'unknown')
+                AND channel LIKE dropping.workspace || '/%')
+            AND NOT EXISTS (SELECT 1 FROM proposals WHERE act = 'retract' AND target = dropping.revocation
+                AND state = 'open' AND expires_at > ?)
+        GROUP BY workspace ORDER BY workspace
+        """,
         [times.to_text(at)],
     )

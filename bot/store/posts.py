@@ -9,7 +9,7 @@ from sqlite_utils import Database
 
 from bot.domain import times
 from bot.domain.delivery import Quote
-from bot.domain.post import Candidate, Deletion, Official, Post, Span
+from bot.domain.post import VERSION, Candidate, Deletion, Official, Post, Span
 from bot.store import retention
 from bot.store.database import row, rows
 
@@ -105,17 +105,23 @@ def delete(db: Database, deletion: Deletion, *, after_seq: int, stream_at: datet
     return keys
 
 
-def versions(db: Database, deletion: Deletion, before: datetime) -> list[str]:
-    """Ids of the later versions of a deleted post (``ID#…``) that came before its deletion and are still there. An edit
-    deletes the old words and then brings the new ones, so what comes with it or after it stays."""
+def versions(db: Database, deletion: Deletion) -> list[str]:
+    """Ids of the versions of a deleted post that go with it and are still there.
+
+    A version's id is ``ID#v:STAMP`` (``post.versioned``); nothing else is taken for one, and sources that pass on ids
+    which others choose escape the mark (``post.unversioned``). A post that is really gone takes all of its versions
+    along. One that was edited takes those whose stamp sorts before that of ``replaced_by``: its new words and later
+    ones stay, whenever and however often the edit is told.
+    """
     if deletion.key is None:
         return []
+    mark = f"{deletion.key}{VERSION}"
     found = rows(
         db,
-        "SELECT id FROM posts WHERE post > ? AND post < ? AND deleted_at IS NULL AND stream_at < ? ORDER BY seq",
-        [f"{deletion.key}#", f"{deletion.key}$", times.to_text(before)],
+        "SELECT id FROM posts WHERE post > ? AND post < ? AND deleted_at IS NULL ORDER BY seq",
+        [mark, f"{mark[:-1]};"],  # the character after the mark's last
     )
-    return [each["id"] for each in found]
+    return [each["id"] for each in found if deletion.takes(each["id"])]
 
 
 def quotes(db: Database, keys: Iterable[str]) -> tuple[Quote, ...]:

@@ -1,5 +1,7 @@
 """Acts that one person has proposed and another has to approve."""
 
+import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -42,4 +44,18 @@ def decide(db: Database, proposal: str, state: str, *, by: str, at: datetime) ->
     db.execute(
         "UPDATE proposals SET state = ?, decided_by = ?, decided_at = ? WHERE proposal = ?",
         [state, by, times.to_text(at), proposal],
+    )
+
+
+def required(db: Database) -> frozenset[str]:
+    """The acts that need a second person by the configuration that the service last ran with: whoever uses the command
+    line with another one, or none, is held to them all the same."""
+    found = row(db, "SELECT value FROM settings WHERE name = 'two_persons'")
+    return frozenset(json.loads(found["value"])) if found else frozenset()
+
+
+def set_required(db: Database, acts: Iterable[str]) -> None:
+    db.execute(
+        "INSERT INTO settings VALUES ('two_persons', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        [json.dumps(sorted(acts))],
     )

@@ -1,6 +1,6 @@
 """Post lines that were pushed to us and wait for their source to read them, and the signatures that were used."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +15,16 @@ class Pushed:
     number: int
     line: bytes
     received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """Lines of one source that nobody will read, from the first that was received to the last."""
+
+    source: str
+    lines: int
+    since: datetime
+    until: datetime
 
 
 def use_signature(db: Database, signature: str, *, now: datetime, expires_at: datetime) -> bool:
@@ -42,6 +52,12 @@ def waiting(db: Database, source: str) -> int:
     return int(found["n"]) if found else 0
 
 
+def weight(db: Database, source: str) -> int:
+    """How many bytes these lines have."""
+    found = row(db, "SELECT coalesce(sum(length(line)), 0) AS n FROM pushed WHERE source = ?", [source])
+    return int(found["n"]) if found else 0
+
+
 def after(db: Database, source: str, number: int, most: int) -> Sequence[Pushed]:
     """The oldest lines after that one."""
     return [
@@ -63,6 +79,25 @@ def forget(db: Database, source: str) -> int:
     ).rowcount
 
 
-def expire(db: Database, before: datetime) -> int:
-    """Delete lines that nobody has read since then: their source is not configured any more. Returns how many."""
-    return db.execute("DELETE FROM pushed WHERE received_at < ?", [times.to_text(before)]).rowcount
+def expire(db: Database, before: datetime, configured: Collection[str]) -> list[Unread]:
+    """Delete what was received before then for sources that are not ``configured`` any more. Returns what of it was
+    never read."""
+    found = rows(db, "SELECT DISTINCT source FROM pushed WHERE received_at < ?", [times.to_text(before)])
+    unread = [_expire(db, each["source"], before) for each in found if each["source"] not in configured]
+    return [each for each in unread if each is not None]
+
+
+def _expire(db: Database, source: str, before: datetime) -> Unread | None:
+    forget(db, source)
+    given = [source, times.to_text(before)]
+    found = row(
+        db,
+        "SELECT count(*) AS n, min(received_at) AS since, max(received_at) AS until FROM pushed "
+        "WHERE source = ? AND received_at < ?",
+        given,
+    )
+    if not found or not found["n"]:
+        return None
+    db.execute("DELETE FROM pushed WHERE source = ? AND received_at < ?", given)
+    since, until = times.from_text(found["since"]), times.from_text(found["until"])
+    return Unread(source=source, lines=found["n"], since=since, until=until)

@@ -4,8 +4,8 @@
 seconds) may be five minutes off, and a signature is good once, also after a restart. Whatever is wrong with it, or with
 the source's name, the answer is the same 401.
 
-202: every line is in the store (``accepted``, and ``repeated``: those that wait already, by their ids). One line that
-is no Post line, or names another provider, and none is taken: 400 with the numbers of the lines. An id that comes again
+202: every line is in the store (``accepted``, and ``repeated``: those that wait already, posts by their ids, deletions
+by their time as well). One line that is no Post line, or names another provider, and none is taken: 400 with the numbers of the lines. An id that comes again
 later is known to the store like one that any source yields twice.
 """
 
@@ -23,7 +23,7 @@ from enum import Enum
 import structlog
 from aiohttp import web
 
-from bot.domain import errors, post
+from bot.domain import errors, post, times
 from bot.ingest import lines
 from bot.ingest.push import PushSource
 from bot.store import pushed
@@ -33,6 +33,7 @@ MOST_BYTES = 1024 * 1024
 GOOD_FOR = timedelta(minutes=5)
 READ_WITHIN_S = 30.0
 WAITING_MOST = 100_000  # lines of one source; then it is asked to come back later
+WAITING_MOST_BYTES = 64 * 1024 * 1024
 COME_BACK_S = 30
 FAULTS_SHOWN = 20
 
@@ -78,7 +79,8 @@ class Pushing:
         signature = _signature(door, request.headers.get("X-Tocsin-Signature", ""), body, now)
         if door is None or signature is None:
             return self._denied(name if door is not None else "unknown")
-        wait_s = self._allowances[name].wait_s(now)
+        allowance = self._allowances[name]
+        wait_s = allowance.wait_s(now)
         if wait_s > 0:
             return _refused(429, f"more than {door.per_second:g} lines a second", retry_after_s=math.ceil(wait_s))
         taken, faults = _read(body, door.source.provider, now)
@@ -86,17 +88,18 @@ class Pushing:
             return web.json_response({"errors": faults[:FAULTS_SHOWN], "bad": len(faults)}, status=400)
         if not taken:
             return _refused(400, "there is no line in the body")
+        allowance.spend(len(taken), now)  # before anything else may run
         try:
             added = await self._database.write(_keep, name, signature, taken, now)
         except errors.StoreError as error:
+            allowance.give_back(len(taken))
             log.error("push_not_stored", source=name, problem=str(error))
             return _refused(503, "cannot be stored now", retry_after_s=COME_BACK_S)
-        match added:
-            case _Refusal.USED:
+        if isinstance(added, _Refusal):
+            allowance.give_back(len(taken))
+            if added is _Refusal.USED:
                 return self._denied(name)
-            case _Refusal.FULL:
-                return _refused(503, "too much waits to be read", retry_after_s=COME_BACK_S)
-        self._allowances[name].spend(len(taken), now)
+            return _refused(503, "too much waits to be read", retry_after_s=COME_BACK_S)
         door.source.wake()
         return web.json_response({"accepted": added, "repeated": len(taken) - added}, status=202)
 
@@ -124,6 +127,10 @@ class _Allowance:
         self._at = now if self._at is None else self._at
         self._left -= lines
 
+    def give_back(self, lines: int) -> None:
+        """They were not taken after all."""
+        self._left += lines
+
 
 class _Refusal(Enum):
     USED = "the signature was used before"
@@ -132,7 +139,8 @@ class _Refusal(Enum):
 
 def _keep(db: Tables, source: str, signature: str, taken: Sequence[tuple[str, bytes]], now: datetime) -> int | _Refusal:
     """How many lines are new."""
-    if pushed.waiting(db, source) + len(taken) > WAITING_MOST:
+    size = sum(len(line) for _, line in taken)
+    if pushed.waiting(db, source) + len(taken) > WAITING_MOST or pushed.weight(db, source) + size > WAITING_MOST_BYTES:
         return _Refusal.FULL
     if not pushed.use_signature(db, f"{source}:{signature}", now=now, expires_at=now + 2 * GOOD_FOR):
         return _Refusal.USED
@@ -187,9 +195,9 @@ def _item(item: post.Post | post.Deletion) -> str:
         case post.Post():
             return f"post {item.id}"
         case post.Deletion(id=None):
-            return f"account {item.author}"
+            return f"account {item.author} {times.to_text(item.deleted_at)}"
         case _:
-            return f"gone {item.id}"
+            return f"gone {item.id} {times.to_text(item.deleted_at)}"
 
 
 def _refused(status: int, problem: str, *, retry_after_s: int | None = None) -> web.Response:

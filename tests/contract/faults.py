@@ -77,7 +77,7 @@ OPERATIONS = [
         stands={(Kind.MESSAGE, "Digest: 2 events"): 1},
     ),
     Operation(
-        name="notice", act=[Command("test")], call=Call.POST,
+        name="notice", act=[Command("test", who=Who.ADMIN)], call=Call.POST,
         stands={(Kind.MESSAGE, "TEST: nothing has happened"): 1},
     ),
     Operation(

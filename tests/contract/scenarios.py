@@ -146,7 +146,7 @@ MESSAGES = [
     ),
     Scenario(
         name="a test message takes the way that alerts take",
-        steps=[Command("test", says="on its way")],
+        steps=[Command("test", who=ADMIN, says="on its way")],
         stands=[(MESSAGE, "TEST: nothing has happened")],
         desk=["answer test"],
     ),

@@ -338,3 +338,25 @@ def test_single_organisation_of_the_command_line_is_its_own_operator(world):
     stands(world)
     effect = revoke(world, NOBODY, needed=frozenset(), retract=True)
     assert (effect.retracting, effect.proposals) == (1, [])
+
+
+def test_whoever_leaves_the_configuration_out_is_held_to_it_all_the_same(world):
+    """The service has written down what it was configured with."""
+    world.write(proposals.set_required, ["retract"])
+    effect = world.write(approving.revoke, ADA, world.now, Order(reason="r", org="Acme", retract=True), frozenset())
+    assert (effect.retracting, len(effect.proposals)) == (0, 1)
+    world.write(proposals.set_required, [])
+    effect = world.write(approving.revoke, ADA, world.now, Order(reason="r", org="Globe", retract=True), frozenset())
+    assert effect.proposals == []
+
+
+def test_a_token_waits_for_a_retraction_that_somebody_may_still_approve(world):
+    order = Order(reason="r", org="Acme", retract=True, drop_credentials=True)
+    effect = world.write(approving.revoke, ADA, world.now, order, ALL)
+    retracting, dropping = effect.proposals
+    world.run(approving.approve, BEN, world.now, dropping)
+    world.deliver_all()
+    assert world.write(offboarding.ready, world.now) == []
+    world.run(approving.approve, BEN, world.now, retracting)
+    world.deliver_all()
+    assert [row["workspace"] for row in world.write(offboarding.ready, world.now)] == ["slack:T0123"]

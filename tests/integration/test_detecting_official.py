@@ -120,7 +120,7 @@ def test_one_quake_is_an_alert_its_revision_edits_it_and_its_deletion_retracts_i
     assert {alert["level"] for alert in alerts} == {"alert"}, "an authority that repeats itself is not louder"
     assert alerts[0]["place"]["country"] == "IE"
     assert [alert["evidence"] for alert in alerts[:2]] == [
-        ["usgs|us7000aaaa"], [f"usgs|us7000aaaa#{after(2)}"]
+        ["usgs|us7000aaaa"], [f"usgs|us7000aaaa#v:{after(2)}"]
     ]  # fmt: skip
     assert told(world) == [("post", 1), ("edit", 2), ("reply", 2), ("edit", 3), ("reply", 3)]
 

@@ -137,7 +137,7 @@ async def test_deletions_updates_and_accounts(version: int, fake: sources.FakeJe
     assert [item.author for item in deletions] == [None] * 2 + [sources.did(2)] * 5
     assert isinstance(arrivals[1].item, post.Deletion), "the old words go before the new ones come"
     assert isinstance(arrivals[2].item, post.Post)
-    assert arrivals[2].item.id == f"{made.uri}#{edit.body['rev']}", "a stored post never changes"
+    assert arrivals[2].item.id == f"{made.uri}#v:{edit.body['rev']}", "a stored post never changes"
     assert {item.provider for item in deletions} == {"bluesky"}
 
 

@@ -76,7 +76,7 @@ class Town:
                 old = self._rng.choice(self._standing)
                 edit = self._same(old, fake.add_update(f"edit {self._number}", author=1, rkey=old.body["rkey"]))
                 self._tell("deletion", edit)
-                self._tell("post", edit, f"{edit.uri}#{edit.body['rev']}")
+                self._tell("post", edit, f"{edit.uri}#v:{edit.body['rev']}")
             case 2:
                 away = fake.add_account(author=author, status=self._rng.choice(["deleted", "takendown", "suspended"]))
                 self._tell("account", away, away.did)

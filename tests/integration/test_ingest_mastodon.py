@@ -165,11 +165,11 @@ async def test_edits_and_deletions(fake: fakes.FakeMastodon) -> None:
         fake.create("<p>the end</p>")
         items = [await reading.next() for _ in range(7)]
 
-    versions = [f"{made.id}#{said.version}" for said in fake.said if said.kind == "edit"]
+    versions = [f"{made.id}#v:{said.version}" for said in fake.said if said.kind == "edit"]
     told = [(type(item).__name__, item.id) for item in items]
     assert told[:2] == [("Deletion", made.id), ("Post", versions[0])]
     assert sorted(told[2:4]) == [("Deletion", made.id), ("Deletion", versions[0])]
-    assert told[4:6] == [("Post", versions[1]), ("Deletion", versions[1])]
+    assert told[4:6] == [("Post", versions[1]), ("Deletion", made.id)]
     assert items[6].text == "the end"
     assert (items[1].text, items[4].text, source.health.skipped) == ("second words", "third words", 1)
 
@@ -410,7 +410,7 @@ def account(said: list[fakes.Said], arrivals: list[post.Arrival]) -> None:
             case "create":
                 assert event.uri in seen or (event.uri in deleted and missed(event)), event
             case "edit" if not missed(event) and event.uri in seen:
-                assert f"{event.uri}#{event.version}" in posts, event
+                assert f"{event.uri}#v:{event.version}" in posts, event
                 assert event.uri in gone, event
             case "delete" if not missed(event) and event.uri in seen:
                 assert any(each.partition("#")[0] == event.uri for each in gone), event

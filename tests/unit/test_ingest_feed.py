@@ -158,11 +158,11 @@ def test_an_edit_with_a_time_brings_the_new_words_under_a_new_id() -> None:
     later = NOW + timedelta(minutes=5)
     items, known = read(atom("2 dead", updated=later), known, now=later, since=NOW)
     (gone, new) = items
-    assert gone == post.Deletion(provider="rss:news", id="tag:a", deleted_at=later)
-    assert (new.id, new.text, new.created_at) == (f"tag:a#{later.timestamp():.0f}", "2 dead", later)
+    assert gone == post.Deletion(provider="rss:news", id="tag:a", deleted_at=later, replaced_by=new.id)
+    assert (new.id, new.text, new.created_at) == (f"tag:a#v:{later.timestamp():.0f}", "2 dead", later)
     last = later + timedelta(minutes=5)
     (gone, new), _ = read(atom("1 dead", updated=last), known, now=last, since=later)
-    assert (gone.id, new.id) == (f"tag:a#{later.timestamp():.0f}", f"tag:a#{last.timestamp():.0f}")
+    assert (gone.id, new.id) == (f"tag:a#v:{later.timestamp():.0f}", f"tag:a#v:{last.timestamp():.0f}")
 
 
 def test_a_crash_between_the_halves_of_an_edit_loses_none() -> None:

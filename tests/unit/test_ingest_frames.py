@@ -114,8 +114,9 @@ def test_an_edit_is_another_post_for_each_revision() -> None:
         assert isinstance(deletion, post.Deletion)
         assert isinstance(edited, post.Post)
         assert (deletion.id, edited.url) == (event.uri, f"https://bsky.app/profile/{event.did}/post/3kaaa")
+        assert deletion.replaced_by == edited.id
         made.append(edited.id)
-    assert made == [f"{first.uri}#{first.body['rev']}", f"{second.uri}#{second.body['rev']}"]
+    assert made == [f"{first.uri}#v:{first.body['rev']}", f"{second.uri}#v:{second.body['rev']}"]
 
 
 @pytest.mark.parametrize("rev", ["", "a#b", "A" * 13, "a" * 41, "<x>"])

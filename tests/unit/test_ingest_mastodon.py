@@ -90,7 +90,7 @@ def test_an_edited_status_has_an_id_of_its_own() -> None:
     status = decode(edited_at="2031-05-14T11:59:30.250Z")
     assert status.post is not None
     assert status.version == int(datetime(2031, 5, 14, 11, 59, 30, 250_000, UTC).timestamp() * 1000)
-    assert status.post.id == f"{status.uri}#{status.version}"
+    assert status.post.id == f"{status.uri}#v:{status.version}"
 
 
 def test_media_of_sensitive_statuses_are_left_out() -> None:

@@ -128,7 +128,7 @@ def test_an_update_supersedes_and_takes_the_old_words_back() -> None:
     update = alert(2, messageType="Update", severity="Moderate", urgency="Expected", references=refers(1))
     new, gone = reader.read(collection(update))
     assert (new.id, new.official.supersedes, new.official.cancelled) == ("a2", ("a1",), False)
-    assert gone == post.Deletion(provider="nws", id="a1", deleted_at=NOW + timedelta(minutes=1))
+    assert gone == post.Deletion(provider="nws", id="a1", deleted_at=NOW + timedelta(minutes=1), replaced_by=new.id)
 
 
 def test_a_cancellation_takes_back_what_stands() -> None:
@@ -230,9 +230,9 @@ def test_a_revision_is_told_where_a_reader_would_see_it() -> None:
     reader.read(collection(quake()))
     assert reader.read(collection(quake(updated=updated(1), felt=100))) == []
     new, gone = reader.read(collection(quake(updated=updated(2), mag=5.8)))
-    assert (new.id, new.official.supersedes, gone.id) == (f"us7000aaaa#{updated(2)}", ("us7000aaaa",), "us7000aaaa")
+    assert (new.id, new.official.supersedes, gone.id) == (f"us7000aaaa#v:{updated(2)}", ("us7000aaaa",), "us7000aaaa")
     new, gone = reader.read(collection(quake(updated=updated(3), mag=4.2)))
-    assert gone.id == f"us7000aaaa#{updated(2)}"
+    assert gone.id == f"us7000aaaa#v:{updated(2)}"
     assert new.text.startswith("M 4.2")
     assert reader.read(collection(quake(updated=updated(2), mag=5.8))) == [], "an older list came late"
 
@@ -252,7 +252,7 @@ def test_a_quake_keeps_its_identity_when_another_network_takes_it_over() -> None
     reader.read(collection(quake()))
     other = quake("ci12345", ids=",us7000aaaa,ci12345,", updated=updated(1), mag=6.0)
     new, gone = reader.read(collection(other, quake()))
-    assert (new.id, gone.id) == (f"us7000aaaa#{updated(1)}", "us7000aaaa")
+    assert (new.id, gone.id) == (f"us7000aaaa#v:{updated(1)}", "us7000aaaa")
     assert reader.read(collection(other)) == []
 
 
@@ -365,7 +365,7 @@ def test_an_event_is_told_once_it_is_orange_and_then_whatever_follows() -> None:
     assert reader.read(gdacs_feed(event())) == []
     new, gone = reader.read(gdacs_feed(event(alertlevel="Red", episodeid="11")))
     assert (new.official.supersedes, gone.id) == ((found.id,), found.id)
-    assert new.id.startswith(f"{found.id}#11.")
+    assert new.id.startswith(f"{found.id}#v:11.")
     new, _ = reader.read(gdacs_feed(event(alertlevel="Green", episodeid="12")))
     assert new.text.startswith("Green alert: ")
 
