@@ -47,14 +47,14 @@ from bot.pipeline.delivering import Delivering
 from bot.pipeline.detecting import Detecting
 from bot.pipeline.retaining import Policy, Retaining
 from bot.pipeline.tracing import Trace, Watch
-from bot.platforms.base import Notifier
+from bot.platforms.base import Notifier, Problem
 from bot.platforms.console import ConsoleNotifier
 from bot.platforms.discord.client import Discord
 from bot.platforms.slack.app import Slack
 from bot.platforms.slack.http import SlackOverHttp
 from bot.rehearsal import barring, scenario
 from bot.revoking import Order
-from bot.store import access, audit, directory, posts, proposals, sources
+from bot.store import access, audit, directory, posts, proposals, retention, sources
 from bot.store.database import Database, ServiceLock, Tables
 from bot.web import server
 from bot.web.board import Board
@@ -132,8 +132,12 @@ async def run(settings: Config, *, stream: TextIO = sys.stdout) -> None:
     with ServiceLock(settings.store.path), Database.open(settings.store.path) as database:
         if await database.write(admin.first_run, now(), settings.providers):
             log.info("first_run", organisation="local", channel="console:-/main")
-        for provider in await database.write(admin.adopt_terms, now(), _standing_terms(settings.source)):
+        stored = await database.read(retention.providers)
+        for provider in await database.write(admin.adopt_terms, now(), _standing_terms(settings.source, stored)):
             log.info("terms_adopted", provider=provider)
+        for provider in unasked(settings.source, stored):
+            problem = not_asked(provider)
+            log.warning("deletions_not_asked_for", problem=problem.problem, remedy=problem.remedy)
         await database.write(proposals.set_required, settings.two_persons)
         service = Service(database, classifier, gazetteer)
         async with contextlib.AsyncExitStack() as stack:
@@ -169,18 +173,38 @@ def _terms(configured: Sequence[config.Source]) -> list[tuple[str, terms.Provide
     return [(each.provider, terms.of(each.type, each.provider)) for each in configured if each.provider is not None]
 
 
-def _standing_terms(configured: Sequence[config.Source]) -> list[Terms]:
-    """What the providers of the configured sources bar."""
-    barring = {provider: known for provider, known in _terms(configured) if known.bars}
+def _standing_terms(configured: Sequence[config.Source], stored: Sequence[str]) -> list[Terms]:
+    """What providers bar: all of whom we know, since a source may hold any provider's posts, those of configured
+    sources, and those whose posts are ``stored``."""
+    named = [(provider, terms.named(provider)) for provider in (*terms.TERMS, *stored)]
+    barring = {provider: known for provider, known in [*named, *_terms(configured)] if known.bars}
     return [known.barring(provider) for provider, known in barring.items()]
 
 
 def _retention(settings: Config) -> Policy:
-    """Of several sources of one provider the shortest time."""
+    """Of several sources of one provider the shortest time; of providers without a source what their name says."""
     spans: dict[str, timedelta] = {}
     for provider, known in _terms(settings.source):
         spans[provider] = min(known.retention, spans.get(provider, known.retention))
-    return Policy(default=timedelta(days=settings.retention.days), of=spans)
+    return Policy(
+        default=timedelta(days=settings.retention.days),
+        of=spans,
+        known=lambda provider: terms.named(provider).retention,
+        pushed=frozenset(each.name for each in settings.source if isinstance(each, config.PushSource)),
+    )
+
+
+def unasked(configured: Sequence[config.Source], stored: Sequence[str]) -> list[str]:
+    """Those of the ``stored`` providers that have to be asked what was deleted, and that no source asks any more."""
+    asked = {each.provider for each in configured if isinstance(each, config.XSource)}
+    return [name for name in stored if terms.named(name).deletion_deadline is not None and name not in asked]
+
+
+def not_asked(provider: str) -> Problem:
+    return Problem(
+        problem=f"posts of {provider} are stored, and no source asks which of them were deleted, as its terms demand",
+        remedy=f"configure a source of type x for the provider {provider} until their retention is over",
+    )
 
 
 def _recheck(ingested: Sequence[Source], database: Database) -> None:
@@ -539,7 +563,8 @@ def _shown(stored: Database, name: str | None, on_raised: Callable[[dict[str, An
 
 
 async def _rules_of(stored: Database, name: str) -> Callable[[Tables], None]:
-    """What to write into a throw-away store: one organisation with the grants and revocations that are its own now."""
+    """What to write into a throw-away store: one organisation with the grants and revocations that are its own now, and
+    providers' terms."""
     org = await stored.read(directory.organisation, name)
     policy = await stored.read(access.policy)
 
@@ -551,6 +576,9 @@ async def _rules_of(stored: Database, name: str) -> Callable[[Tables], None]:
         for revocation in policy.revocations:
             if revocation.lifted_at is None:
                 access.add_revocation(db, revocation, author="replay", at=now(), effect={})
+        for made in policy.terms:
+            access.set_terms(db, made, reason="replay", author="replay", at=now())
+        admin.adopt_terms(db, now(), _standing_terms([], []))  # as the service does when it starts
 
     return copy
 

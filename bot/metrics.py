@@ -29,6 +29,8 @@ inbox_items = Gauge("tocsin_inbox_items", "Items waiting in the inbox")
 stream_lag_seconds = Gauge("tocsin_stream_lag_seconds", "Wall clock less stream time")
 source_live = Gauge("tocsin_source_live", "1 while a source is connected or read", ["source"])
 source_quiet = Gauge("tocsin_source_quiet", "1 while a source is silent for much longer than usual", ["source"])
-source_lag_seconds = Gauge("tocsin_source_lag_seconds", "Wall clock less the time of a source's last item; NaN while it is not connected", ["source"])
+source_lag_seconds = Gauge(
+    "tocsin_source_lag_seconds", "Wall clock less the time of a source's last item; NaN while not connected", ["source"]
+)
 source_per_second = Gauge("tocsin_source_items_per_second", "Items that a source sent over the last minute", ["source"])
 source_dropped = Gauge("tocsin_source_dropped", "Bad items that a source has sent since the start", ["source"])

@@ -1,7 +1,7 @@
 """Any RSS or Atom feed, asked as often as it changes: between once a minute and once an hour.
 
 A new feed tells what is younger than an hour; everything else in it counts as seen. An entry whose words change under
-the same id is a Deletion of the old words; the new ones follow as ``ID#v:time`` where the feed says when it was changed.
+the same id is a Deletion of the old words; the new ones follow as ``ID#v:time`` where the feed says when it changed.
 An entry that leaves the feed has scrolled off and stays. Where nothing of what was known is left in the feed, entries
 may have come and gone unread: a Gap.
 

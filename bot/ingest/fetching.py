@@ -50,8 +50,8 @@ async def fetch(
     reach: Reach,
     timeout_s: float,
 ) -> Document:
-    """``etag``, ``modified``: of the last answer. ``reach`` is the session's resolver, too. Raises what aiohttp raises, ClientResponseError for every status that
-    is no answer, LostError and TimeoutError."""
+    """``etag``, ``modified``: of the last answer. ``reach`` resolves the session's names, too. Raises what aiohttp
+    raises, ClientResponseError for every status that is no answer, LostError and TimeoutError."""
     headers = {name: value for name, value in (("If-None-Match", etag), ("If-Modified-Since", modified)) if value}
     moved, permanent = False, True
     async with asyncio.timeout(timeout_s):

@@ -27,6 +27,7 @@ from bot.ingest.jetstream_compression import Dictionary, DictionaryError
 from bot.ingest.jetstream_frames import COLLECTION, BadFrameError, ErrorNotice, Frame, Notice
 from bot.ingest.jetstream_position import AskAgainError, Position, Stream
 from bot.ingest.jetstream_records import PROVIDER
+from bot.ingest.present import Present
 from bot.ingest.source import SourceHealth, State
 
 HEARTBEAT_S = 30.0  # the servers ping as often
@@ -79,6 +80,7 @@ class JetstreamSource:
         self._rng = rng or random.Random()
         self._clock = clock
         self._monotonic = monotonic
+        self._present = Present(clock, monotonic)
         self._sleep = sleep
 
     async def posts(self, after: str | None) -> AsyncGenerator[post.Arrival, None]:
@@ -152,8 +154,11 @@ class JetstreamSource:
             await ws.close()
 
     def _take(self, stream: Stream, connection: "_Connection", message: aiohttp.WSMessage) -> Sequence[post.Arrival]:
+        now = self._clock()
         try:
-            event = connection.read(message, self._clock())
+            event = connection.read(message, now)
+            if isinstance(event, Frame) and self._present.precedes(event.at, now):
+                raise BadFrameError("its time lies in the future")
         except BadFrameError as error:
             self.health.dropped += 1
             if self.health.dropped == 1:
@@ -162,8 +167,6 @@ class JetstreamSource:
         if isinstance(event, Frame):
             skipped, arrivals = stream.skipped, stream.take(event, connection.host)
             self.health.skipped += stream.skipped - skipped
-            if arrivals and isinstance(arrivals[0].item, post.Gap):
-                self.health.gaps += 1
             return arrivals
         if isinstance(event, ErrorNotice):
             raise trouble.LostError(f"ended the stream with {event.name}")
@@ -209,9 +212,7 @@ class JetstreamSource:
 class _Connection:
     """One WebSocket, and how what it sends is read."""
 
-    def __init__(
-        self, ws: _Socket, url: URL, dictionary: Dictionary | None, heartbeat_s: float, provider: str
-    ) -> None:
+    def __init__(self, ws: _Socket, url: URL, dictionary: Dictionary | None, heartbeat_s: float, provider: str) -> None:
         self.host = _host(url)
         self.watch = _Watch(heartbeat_s)
         self._ws = ws

@@ -5,8 +5,8 @@ github.com/bluesky-social/jetstream. What does not concern us only moves the cur
 accounts that are back, and ``#sync``, which says that a repository has changed without commits: it comes with every new
 account, names no post, and v1 has no word for it.
 
-An edit is a Deletion of the old words and a Post of the new ones under ``URI#v:REV``, since a stored post never changes;
-whoever keeps posts takes the Deletion of ``URI`` for one of every version of it before that too.
+An edit is a Deletion of the old words and a Post of the new ones under ``URI#v:REV``, since a stored post never
+changes; whoever keeps posts takes the Deletion of ``URI`` for one of every version of it before that too.
 """
 
 import re
@@ -21,7 +21,6 @@ from bot.ingest.jetstream_records import PROVIDER, Record
 
 COLLECTION = "app.bsky.feed.post"
 MAX_FRAME = 1024 * 1024  # bytes; a record has at most 1 MiB, a post some 20 kB
-AHEAD = timedelta(minutes=5)  # what is further ahead of us has a wrong time, and would blind detection until then
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -123,7 +122,7 @@ def decode_v1(data: bytes, received_at: datetime, provider: str = PROVIDER) -> F
     """Raises BadFrameError."""
     raw = _decode(_v1, _loose_v1, data)
     time_us = raw.time_us
-    at = _at(time_us, received_at)
+    at = _at(time_us)
     if raw.kind == "commit" and raw.commit is not None:
         return _commit(raw.did, raw.commit, time_us, at, None, received_at, provider)
     if raw.kind == "account" and raw.account is not None:
@@ -146,7 +145,7 @@ def decode_v2(data: bytes, received_at: datetime, provider: str = PROVIDER) -> F
     if when is None or when.tzinfo is None or payload.seq <= 0:
         raise BadFrameError("no seq or no time")
     time_us = (when - _EPOCH) // _MICROSECOND
-    at = _at(time_us, received_at)
+    at = _at(time_us)
     if kind == "commit":
         return _commit(payload.did, payload, time_us, at, payload.seq, received_at, provider)
     if kind == "account" and payload.account is not None:
@@ -159,13 +158,10 @@ def from_us(time_us: int) -> datetime:
     return datetime.fromtimestamp(time_us // 1000 / 1000, UTC)
 
 
-def _at(time_us: int, received_at: datetime) -> datetime:
+def _at(time_us: int) -> datetime:
     if time_us not in _PLAUSIBLE_US:
         raise BadFrameError("its time is out of range")
-    at = from_us(time_us)
-    if at - received_at > AHEAD:
-        raise BadFrameError("its time lies in the future")
-    return at
+    return from_us(time_us)
 
 
 def _decode(strict: msgspec.json.Decoder[Any], loose: msgspec.json.Decoder[Any], data: bytes) -> Any:
@@ -215,7 +211,7 @@ def _commit(
         raise BadFrameError("an unknown operation")
     # The author withdrew the old words. They go, whatever becomes of the new ones.
     new = post.versioned(uri, rev) if _REV.fullmatch(rev) else None
-    deletion = post.Deletion(provider=PROVIDER, id=uri, deleted_at=at, replaced_by=new)
+    deletion = post.Deletion(provider=provider, id=uri, deleted_at=at, replaced_by=new)
     try:
         record = _record(commit.record)
     except BadFrameError:

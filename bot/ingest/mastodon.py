@@ -10,9 +10,9 @@ received later than that while we were away is lost to us. More than MOST_PAGES 
 
 Edits and deletions of the time of an outage are in no timeline. The outage is therefore a gap too, which says so.
 
-Edits. The old words go with a Deletion, the new ones come as a Post with the id ``uri#v:T``, T being the time of the edit
-in Unix milliseconds. Deletions name a local id only: for the last 131,072 statuses of this process we know whose. Any
-other one may concern what was read before that; nothing can be asked about it, so it is counted as skipped.
+Edits. The old words go with a Deletion, the new ones come as a Post with the id ``uri#v:T``, T being the time of the
+edit in Unix milliseconds. Deletions name a local id only: for the last 131,072 statuses of this process we know whose.
+Any other one may concern what was read before that; nothing can be asked about it, so it is counted as skipped.
 
 Left out: what is not public, and accounts with ``noindex`` or with ``discoverable`` set to false; bots are not.
 """
@@ -210,7 +210,6 @@ class MastodonSource:
             fetch.after = newest
         if fetch.done:
             arrivals.append(timeline.gap(fetch.since, fetch.began, reason))
-            self.health.gaps += 1
         elif pause_s:
             await self._sleep(pause_s)
         return arrivals

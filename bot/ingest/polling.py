@@ -3,10 +3,10 @@
 What a document says is a ``Reading``'s matter (pure, on a thread); this module owns the asking and the remembering.
 
 Asking. Conditional requests; redirects are followed by hand, and a permanent one is remembered once its target has
-answered with something readable; to another host only where a source may move there. 410 means gone for good: the source stays, says so and asks once a day. The interval
-moves between the reading's floor and ceiling, by how often the document changed, with jitter on top. A server that
-cannot be reached is tried again after the common back-off, one that answers with an error after the interval as well;
-``Retry-After`` goes first. A body is at most 10 MB, unpacked.
+answered with something readable; one to another host only for feeds. 410 means gone for good: the source stays, says so
+and asks once a day. The interval moves between the reading's floor and ceiling, by how often the document changed, with
+jitter on top. A server that cannot be reached is tried again after the common back-off, one that answers with an error
+after the interval as well; ``Retry-After`` goes first. A body is at most 10 MB, unpacked.
 
 Remembering. The cursor is JSON: the validators, the moved address, when the document was last read, and what is known
 of it, bounded. An arrival's cursor holds what was known right after it, and the new validators only with the last one
@@ -284,7 +284,6 @@ class PollingSource:
             if number == len(items):
                 self._settle(place, document, told, now, same=same)
             if isinstance(step.item, post.Gap):
-                self.health.gaps += 1
                 log.warning("source_gap", source=self.name, since=step.item.since, reason=step.item.reason)
             self._marked_at = self._monotonic()
             yield post.Arrival(source=self.name, cursor=place.cursor, item=step.item, at=now)

@@ -17,7 +17,7 @@ class Reach(abc.AbstractResolver):
     """A connection's names; ``check`` is for addresses that are written out, which are never looked up."""
 
     def __init__(self, home: URL, names: abc.AbstractResolver | None = None) -> None:
-        self._home = home.host or ""
+        self._home = home.raw_host or ""
         self._names = names or resolver.DefaultResolver()
 
     async def resolve(
@@ -31,7 +31,7 @@ class Reach(abc.AbstractResolver):
 
     async def check(self, url: URL) -> None:
         """Raises LostError."""
-        if url.host != self._home and inside(url.host or ""):
+        if url.raw_host != self._home and inside(url.raw_host or ""):
             await self._check_home()
 
     async def close(self) -> None:

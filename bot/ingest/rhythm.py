@@ -13,6 +13,7 @@ KNOWN_FROM = 10
 TIMES = 10  # as long as usual is quiet
 LEAST_S = 120.0
 UNCONNECTED_S = 300.0
+APART_S = 1.0  # two announcements that differ by less are one, told from two clocks
 LATE_S = 60.0  # so long after it was announced, a next try is overdue
 
 
@@ -77,7 +78,8 @@ class Rhythm:
     def _wait(self, retry_at_s: float | None) -> None:
         if self._announced_s is None:
             self._announced_s = retry_at_s
-        self._failed_again = self._failed_again or (retry_at_s != self._announced_s)
+        elif retry_at_s is not None and retry_at_s > self._announced_s + APART_S:
+            self._failed_again = True
 
     def _unconnected(self, now_s: float) -> bool:
         if now_s - self._connected_at <= UNCONNECTED_S:

@@ -38,7 +38,6 @@ class SourceHealth:
     dropped: int = 0
     skipped: int = 0
     reconnects: int = 0
-    gaps: int = 0
     last_error: str | None = None
     remedy: str | None = None
 

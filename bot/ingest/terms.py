@@ -1,6 +1,6 @@
 """What each provider's terms ask for, as far as a program can keep them; read on 2026-11-23.
 
-The service stores what they bar (``barring``) at its first start with such a source; from then on an operator's
+The service stores what they bar (``barring``) at its first start, whatever is configured; from then on an operator's
 ``tocsin terms`` stands. Neither a source's type nor its provider's name alone gets around them.
 """
 
@@ -73,3 +73,8 @@ def of(kind: str, provider: str) -> ProviderTerms:
     names = (_PROVIDER_OF_TYPE.get(kind, kind), provider.partition(":")[0])
     found = [TERMS[name] for name in names if name in TERMS]
     return next((each for each in found if each.bars), found[0] if found else UNKNOWN)
+
+
+def named(provider: str) -> ProviderTerms:
+    """Of whom nothing but the name is known: posts outlive the configuration of their source."""
+    return TERMS.get(provider.partition(":")[0], UNKNOWN)

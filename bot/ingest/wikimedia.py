@@ -27,6 +27,7 @@ from yarl import URL
 
 from bot.domain import errors, post, times
 from bot.ingest import backoff, bursts, sse, trouble, wikimedia_frames
+from bot.ingest.present import Present
 from bot.ingest.source import SourceHealth, State
 from bot.ingest.trouble import LostError, Trouble
 
@@ -108,8 +109,9 @@ class WikimediaSource:
 
     async def posts(self, after: str | None) -> AsyncGenerator[post.Arrival, None]:
         counting = _Counting(
-            self.name, self.provider, self._wikis, self.health, None if after is None else Position.parse(after)
-        )
+            self.name, self.provider, self._wikis, self.health, None if after is None else Position.parse(after),
+            Present(self._clock, self._monotonic),
+        )  # fmt: skip
         waits = backoff.Backoff(self._rng)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=self._silent_s)
         async with aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": self._agent}) as session:
@@ -172,9 +174,16 @@ class _Counting:
     """Where one reading of the stream is. No I/O."""
 
     def __init__(
-        self, name: str, provider: str, wikis: Collection[str], health: SourceHealth, position: Position | None
+        self,
+        name: str,
+        provider: str,
+        wikis: Collection[str],
+        health: SourceHealth,
+        position: Position | None,
+        present: Present,
     ) -> None:
         self._name = name
+        self._present = present
         self._provider = provider
         self._wikis = wikis
         self._health = health
@@ -208,7 +217,9 @@ class _Counting:
 
     def take(self, event: sse.Event, now: datetime) -> list[post.Arrival]:
         try:
-            change = wikimedia_frames.decode(event.data, self._wikis, now)
+            change = wikimedia_frames.decode(event.data, self._wikis)
+            if change is not None and self._present.precedes(change.at, now):
+                raise wikimedia_frames.BadFrameError("its time lies in the future")
         except wikimedia_frames.BadFrameError as error:
             self._health.dropped += 1
             if self._health.dropped == 1:
@@ -239,7 +250,6 @@ class _Counting:
             return []
         gap = post.Gap(since=self._at, until=until, reason=reason)
         log.warning("source_gap", source=self._name, since=gap.since, until=until, reason=reason)
-        self._health.gaps += 1
         self._at = self._told_until = until
         return [self._arrival(gap, until)]
 

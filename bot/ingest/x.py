@@ -103,7 +103,6 @@ class XSource:
                     async with self._connected(session, reading) as response:
                         connected_at = self._monotonic()
                         if (gap := reading.resumed(self._clock(), connected_at)) is not None:
-                            self.health.gaps += 1
                             yield gap
                         stream = _Lines()
                         while True:

@@ -5,8 +5,8 @@ seconds) may be five minutes off, and a signature is good once, also after a res
 the source's name, the answer is the same 401.
 
 202: every line is in the store (``accepted``, and ``repeated``: those that wait already, posts by their ids, deletions
-by their time as well). One line that is no Post line, or names another provider, and none is taken: 400 with the numbers of the lines. An id that comes again
-later is known to the store like one that any source yields twice.
+by their time as well). One line that is no Post line, or names another provider, and none is taken: 400 with the
+numbers of the lines. An id that comes again later is known to the store like one that any source yields twice.
 """
 
 import hashlib

@@ -7,6 +7,7 @@ import resource
 import socket
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.acceptance import stage
@@ -40,7 +41,8 @@ async def test_without_an_answering_source_it_says_so_names_rehearse_and_keeps_t
 
 
 async def test_garbage_from_a_source_is_dropped_and_the_posts_around_it_arrive(tmp_path: Path, script: Script) -> None:
-    async with stage.open_stage(tmp_path, script) as on, FakeJetstream() as source:
+    today = FakeJetstream(clock=lambda: datetime.now(UTC), stamped=True)
+    async with stage.open_stage(tmp_path, script) as on, today as source:
         source.script(Garbage(at=2), Garbage(at=1, data=b"\xff\xfe", binary=True))
         on.write_config(sources=jetstream("bluesky", source.url(1)))
         process = on.start()

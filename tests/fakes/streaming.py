@@ -125,6 +125,13 @@ class Refuse(Fault):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Endless(Fault):
+    """An answer that says no and whose body never ends, to a request whose path begins with ``path``."""
+
+    path: str = "/"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Nameless(Fault):
     """The name does not resolve."""
 
@@ -152,7 +159,7 @@ class Script:
         for fault in self.left:
             if not isinstance(fault, kinds) or fault.at > self._time.now:
                 continue
-            if isinstance(fault, Refuse) and not path.startswith(fault.path):
+            if isinstance(fault, Refuse | Endless) and not path.startswith(fault.path):
                 continue
             if isinstance(fault, Down):
                 self._used.append(fault)

@@ -195,6 +195,11 @@ class FakeX:
         refusal = self._refusal(request)
         if refusal is not None:
             return refusal
+        if self.script.due(streaming.Endless, path=request.path) is not None:
+            endless = web.StreamResponse(status=503)
+            await endless.prepare(request)
+            await endless.write(b"{")
+            await asyncio.Event().wait()
         if self._connected:
             body = {"title": "ConnectionException", "connection_issue": "TooManyConnections",
                     "detail": "This stream is currently at the maximum allowed connection limit.",

@@ -14,6 +14,7 @@ from bot.domain import post
 from bot.store import sources
 from bot.store.database import Database
 from tests import factories
+from tests.worlds import World
 
 CONFIG = """
 [[source]]
@@ -76,12 +77,31 @@ def test_a_source_that_needs_consent_and_lacks_it_is_a_problem() -> None:
     assert checking._problem_of_terms(make_settings(type="jetstream", provider="bluesky")) is None
 
 
+def test_posts_that_nobody_asks_about_any_more_are_a_problem(tmp_path: Path) -> None:
+    store = tmp_path / "store.db"
+    (tmp_path / "config.toml").write_text(f'[store]\npath = "{store}"\n[[source]]\ntype = "jetstream"\n')
+    world = World(store)
+    assert check_sources(tmp_path)["ok"]
+    world.record(steps=[world.candidate("bluesky|1"), world.candidate("x|1")])
+    world.close()
+    found = check_sources(tmp_path)
+    assert not found["ok"]
+    assert found["problem"].startswith("posts of x are stored, and no source asks which of them were deleted")
+
+
+def check_sources(folder: Path) -> dict[str, Any]:
+    result = CliRunner().invoke(main, ["-c", str(folder / "config.toml"), "check", "--json"])
+    (found,) = [part for part in map(json.loads, result.output.splitlines()) if part["part"] == "sources"]
+    return cast(dict[str, Any], found)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ('[alarm]\nchannel = "somewhere"', "is not written as"),
         ("[retention]\ndays = 1", "greater than or equal to 2"),
         ('[[source]]\ntype = "push"\nname = "a"\nprovider = "a"\nsecret = ""', "is empty"),
+        ('[[source]]\ntype = "push"\nname = "a"\nprovider = "a"\nsecret = "fifteen letters"', "shorter than 16"),
         ('[[source]]\ntype = "wikimedia"\nwikis = []', "at least 1 item"),
     ],
 )

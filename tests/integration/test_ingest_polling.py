@@ -2,16 +2,18 @@
 
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from aiohttp import abc
 
 from bot import app, config
 from bot.domain import errors, post
-from bot.ingest import feed, meteoalarm, nws, polling
+from bot.ingest import feed, meteoalarm, nws, polling, reach
 from bot.ingest.source import State
 from tests.fakes import polled
 from tests.fakes.polled import Cut, Drip, FakeSite, Garbage, Refuse, Stall, VirtualTime
@@ -160,6 +162,7 @@ async def test_what_is_gone_says_so_and_is_asked_once_a_day(site: FakeSite) -> N
     assert source.health.last_error == "127.0.0.1 says that this is gone for good (410)"
     assert "remove the source news" in (source.health.remedy or "")
     assert source.health.state is State.LIVE
+    assert source.health.retry_at is None, "operators hear of it as of any other, not a day later"
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -170,6 +173,8 @@ async def test_retry_after_goes_first(status: int, site: FakeSite) -> None:
     source = make_source(site, time)
     assert texts(await until_over(source)) == ["smoke"]
     assert 900 <= time.waits[0] <= 900 + 120
+    assert source.health.retry_at == polled.START + timedelta(seconds=time.waits[0])
+    assert source.health.interval is not None
     assert source.health.reconnects == 1
 
 
@@ -232,6 +237,103 @@ async def test_a_name_that_does_not_resolve_and_a_server_without_tls(site: FakeS
     await until_over(source)
     assert source.health.last_error
     assert source.health.remedy
+
+
+class Names(abc.AbstractResolver):
+    """Each name's addresses, one after the other; the last stays."""
+
+    def __init__(self, **addresses: list[str]) -> None:
+        self._addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[abc.ResolveResult]:
+        given = self._addresses[host.partition(".")[0]]
+        at = given.pop(0) if len(given) > 1 else given[0]
+        return [abc.ResolveResult(hostname=host, host=at, port=port, family=family, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        pass
+
+
+PUBLIC = "9.9.9.9"
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "inner.example", "[::ffff:127.0.0.1]", "10.0.0.8", "169.254.169.254", "[fe80::1]"],
+)
+@pytest.mark.parametrize("status", [301, 302])
+async def test_nobody_outside_leads_us_to_an_address_inside(host: str, status: int, site: FakeSite) -> None:
+    site.put("/secret.xml", rss("not for us"))
+    site.move(PATH, f"http://{host}:{site.port}/secret.xml", status)
+    source = feed.source(
+        "news", f"http://outer.example:{site.port}{PATH}", provider="rss:news", official=False,
+        names=lambda: Names(outer=["127.0.0.1", PUBLIC], inner=["127.0.0.1"], localhost=["127.0.0.1"]),
+        **VirtualTime(until=MINUTE).environment(timeout_s=5.0),
+    )  # fmt: skip
+    assert texts(await until_over(source)) == []
+    assert {request.path for request in site.requests} == {PATH}
+    assert source.health.last_error == "outer.example redirects to an address inside a private network"
+
+
+async def test_an_address_inside_that_an_older_cursor_names_is_not_asked(site: FakeSite) -> None:
+    site.put("/secret.xml", rss("not for us"))
+    url = f"http://outer.example:{site.port}{PATH}"
+    place = polling.Place(base=url, moved=site.url("/secret.xml"))
+    source = feed.source(
+        "news", url, provider="rss:news", official=False, names=lambda: Names(outer=[PUBLIC]),
+        **VirtualTime(until=MINUTE).environment(timeout_s=5.0),
+    )  # fmt: skip
+    assert await until_over(source, place.cursor) == []
+    assert site.requests == []
+
+
+async def test_inside_one_network_redirects_are_followed(site: FakeSite) -> None:
+    site.put("/new.xml", rss("smoke"))
+    site.move(PATH, f"http://other.example:{site.port}/new.xml", 301)
+    source = feed.source(
+        "news", f"http://outer.example:{site.port}{PATH}", provider="rss:news", official=False,
+        names=lambda: Names(outer=["127.0.0.1"], other=["127.0.0.1"]),
+        **VirtualTime(until=2 * MINUTE).environment(timeout_s=5.0),
+    )  # fmt: skip
+    found = await until_over(source)
+    assert texts(found) == ["smoke"]
+    assert json.loads(found[-1].cursor)["moved"] == f"http://other.example:{site.port}/new.xml", "feeds may move"
+
+
+@pytest.mark.parametrize(("host", "kept"), [("outer", True), ("other", False)])
+async def test_an_agency_moves_on_its_own_host_only(host: str, kept: bool, site: FakeSite) -> None:
+    site.put("/new", '{"type": "FeatureCollection", "features": []}', kind="application/geo+json")
+    site.move("/alerts", f"http://{host}.example:{site.port}/new", 301)
+    url = f"http://outer.example:{site.port}/alerts"
+
+    def make() -> polling.PollingSource:
+        time = VirtualTime(until=MINUTE)
+        return nws.source(
+            "nws", url, provider="nws", contact="ada@example.org",
+            names=lambda: Names(outer=["127.0.0.1"], other=["127.0.0.1"]), **time.environment(timeout_s=5.0),
+        )  # fmt: skip
+
+    (mark, *_) = await until_over(make())
+    assert ("moved" in json.loads(mark.cursor)) is kept
+    moved = polling.Place(base=url, moved=f"http://{host}.example:{site.port}/new")
+    site.requests.clear()
+    await until_over(make(), moved.cursor)
+    assert site.requests[0].path == ("/new" if kept else "/alerts"), "what an older cursor remembers is no exception"
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("LOCALHOST.", True), ("0.0.0.0", True), ("100.64.0.1", True), ("224.0.0.1", True), ("::1", True),
+        ("fe80::1%eth0", True), ("fd00::1", True), ("ff02::1", True), ("64:ff9b::7f00:1", True),
+        ("2002:7f00:1::", True),
+        (PUBLIC, False), ("2620:fe::fe", False), ("64:ff9b::909:909", False), ("outer.example", False), ("", False),
+    ],
+)  # fmt: skip
+def test_which_addresses_are_inside(host: str, expected: bool) -> None:
+    assert reach.inside(host) is expected
 
 
 async def test_the_cursor_of_another_kind_of_source_is_refused(site: FakeSite) -> None:

@@ -191,6 +191,17 @@ async def test_days_with_every_fault_lose_nothing_and_tell_of_nothing_twice(fake
     assert not any(isinstance(arrival.item, post.Gap) for arrival in found)
 
 
+async def test_an_event_from_the_future_is_dropped_and_moves_no_cursor(fake: FakeEventStreams) -> None:
+    tick(fake, START + timedelta(minutes=4))
+    tomorrow = fakes.change(at=START + timedelta(days=1), number=9_999).data
+    fake.script(Garbage(b"data: " + tomorrow + b"\n\n"))
+    source = make_source(fake)
+    async with asyncio.timeout(10), contextlib.aclosing(source.posts(None)) as posts:
+        first = await anext(posts)
+    assert wikimedia.Position.parse(first.cursor).at < START + timedelta(minutes=5)
+    assert source.health.dropped == 1
+
+
 async def test_restarts_every_few_hours_lose_nothing_and_tell_of_nothing_twice(fake: FakeEventStreams) -> None:
     a_stream(fake, days=1.5)
     found, cursor, until = [], None, START
@@ -221,7 +232,6 @@ async def test_two_days_without_a_service_are_a_gap(fake: FakeEventStreams) -> N
     assert (gap.since, gap.until) == (stopped_at, START + timedelta(days=1, hours=20))
     assert [each for each in found[1:] if isinstance(each.item, post.Gap)] == []
     assert ids(found[1:]) == [each for each in expected(fake) if each in ids(found)]
-    assert source.health.gaps == 1
 
 
 async def test_what_the_server_keeps_no_more_is_a_gap(fake: FakeEventStreams) -> None:

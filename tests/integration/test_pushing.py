@@ -24,6 +24,7 @@ from bot.ingest.push import PushSource
 from bot.store import pushed, sources
 from bot.store.database import Database
 from bot.web import pushing, server
+from bot.web.guard import Guard
 from bot.web.pushing import Door, Pushing
 from tests import factories
 
@@ -49,8 +50,9 @@ class Room:
         door = Door(source=self.source, secret=SECRET, per_second=self.per_second)
         other = Door(source=PushSource("other", provider="other"), secret="another", per_second=1.0)
         self.pushing = Pushing(self.database, [door, other], now=lambda: self.now)
+        guard = Guard(token=None, now=lambda: self.now)
         address = await self.stack.enter_async_context(
-            server.serve("127.0.0.1", 0, lambda: {"ok": True}, routes=self.pushing.routes())
+            server.serve("127.0.0.1", 0, lambda: {"ok": True}, guard, routes=self.pushing.routes())
         )
         self.http = await self.stack.enter_async_context(aiohttp.ClientSession(address))
 
@@ -162,6 +164,26 @@ async def test_what_waits_already_is_not_taken_twice(room: Room) -> None:
     assert ids(await room.take(3)) == ["call-1", "call-2", "call-3"]
 
 
+def gone(number: int, at: str) -> bytes:
+    return json.dumps({"source": "control-room", "id": f"call-{number}", "deleted_at": at}).encode()
+
+
+def gone_account(at: str) -> bytes:
+    return json.dumps({"source": "control-room", "author": "desk-7", "deleted_at": at}).encode()
+
+
+@pytest.mark.parametrize("deletion", [lambda at: gone(1, at), gone_account])
+async def test_a_later_deletion_of_the_same_is_another_one_and_stays_behind_the_post(room: Room, deletion: Any) -> None:
+    early, late = deletion("2031-05-14T12:01:00Z"), deletion("2031-05-14T12:02:00Z")
+    for body in (early, line(1, author="desk-7"), late):
+        assert await room.push(body) == (202, {"accepted": 1, "repeated": 0})
+    room.now += timedelta(seconds=1)
+    assert await room.push(late) == (202, {"accepted": 0, "repeated": 1})
+    found = await room.take(3)
+    assert [type(arrival.item).__name__ for arrival in found] == ["Deletion", "Post", "Deletion"]
+    assert len(await room.waiting()) == 3
+
+
 async def test_a_request_is_good_once_also_after_a_restart(room: Room) -> None:
     body = lines(1)
     signature = room.sign(body)
@@ -244,6 +266,23 @@ async def test_who_sends_too_fast_is_told_when_to_come_back(room: Room) -> None:
     assert (await room.push(lines(20)))[0] == 202
 
 
+async def test_requests_at_the_same_time_get_no_more_than_one_after_the_other(room: Room) -> None:
+    room.per_second = 2.0
+    await room.restart()
+    answers = await asyncio.gather(*(room.push(lines(*range(10 * n, 10 * n + 10))) for n in range(6)))
+    assert sorted(status for status, _ in answers) == [202, 429, 429, 429, 429, 429]
+    assert len(await room.waiting()) == 10
+
+
+async def test_what_was_not_taken_does_not_count(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    room.per_second = 2.0
+    await room.restart()
+    with monkeypatch.context() as small:
+        small.setattr(pushing, "WAITING_MOST", 3)
+        assert (await room.push(lines(*range(10))))[0] == 503
+    assert (await room.push(lines(*range(9))))[0] == 202
+
+
 async def test_a_store_that_cannot_be_written_is_no_202(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     async def full(*_: object) -> int:
         raise errors.StoreError("store: the disk is full; free some space")
@@ -260,6 +299,17 @@ async def test_more_than_can_wait_is_refused_for_now(room: Room, monkeypatch: py
     room.now += timedelta(seconds=1)
     assert (await room.push(lines(4)))[0] == 503
     assert "Retry-After" in room.headers
+
+
+async def test_more_bytes_than_can_wait_are_refused_for_now(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushing, "WAITING_MOST_BYTES", 2 * len(line(1)))
+    assert (await room.push(lines(1, 2)))[0] == 202
+    room.now += timedelta(seconds=1)
+    assert (await room.push(lines(3)))[0] == 503
+    arrivals = await room.take(2)
+    await room.record(arrivals[-1].cursor)
+    await room.database.write(pushed.forget, "control-room")
+    assert (await room.push(lines(3)))[0] == 202, "what was refused may come again, signed as before"
 
 
 async def test_without_a_push_source_there_is_no_route(room: Room) -> None:

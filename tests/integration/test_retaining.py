@@ -1,6 +1,7 @@
 """Posts whose time is over lose their words, and the terms that a provider has from the start."""
 
 import asyncio
+import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -8,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from bot import admin
+from bot import admin, app, config
+from bot.domain import times
 from bot.domain.alert import event_id
 from bot.domain.delivery import Act
 from bot.domain.post import Deletion
 from bot.ingest import terms
 from bot.pipeline import rebuilding, retaining
 from bot.pipeline.retaining import Policy, Retaining
-from bot.store import access, posts, pushed
+from bot.store import access, posts, pushed, sources
 from tests.factories import NOW, make_alert
 from tests.worlds import World
 
@@ -161,7 +163,25 @@ def test_a_deleted_post_keeps_for_a_day_what_a_restarted_detector_needs_and_no_l
     assert world.audit()[-1].effect == {"posts": {}, "deleted": 1, "unread": 0}
 
 
+def test_what_was_pushed_waits_for_its_source_however_long_the_service_was_off(world: World) -> None:
+    world.write(pushed.add, "control-room", [("post 1", b"an invented line")], world.now)
+    world.wait(days=400)
+    purge(world, Policy(default=timedelta(days=30), pushed=frozenset({"control-room"})))
+    assert world.write(pushed.waiting, "control-room") == 1
+    assert world.write(sources.gaps) == []
+
+
+def test_what_was_read_of_a_source_that_is_gone_is_no_gap(world: World) -> None:
+    world.write(pushed.add, "gone", [("post 1", b"an invented line")], world.now)
+    world.write(sources.save_cursor, "gone", "1", world.now)
+    world.wait(days=31)
+    purge(world)
+    assert world.write(pushed.waiting, "gone") == 0
+    assert world.write(sources.gaps) == []
+
+
 def test_what_was_pushed_to_a_source_that_is_gone_does_not_stay(world: World) -> None:
+    begun = world.now
     world.write(pushed.add, "gone", [("post 1", b"an invented line")], world.now)
     world.wait(days=29)
     purge(world)
@@ -170,6 +190,9 @@ def test_what_was_pushed_to_a_source_that_is_gone_does_not_stay(world: World) ->
     purge(world)
     assert world.write(pushed.waiting, "gone") == 0
     assert world.audit()[-1].effect["unread"] == 1
+    (gap,) = world.write(sources.gaps)
+    assert (gap["source"], gap["since"], gap["until"]) == ("gone", times.to_text(begun), times.to_text(begun))
+    assert str(gap["reason"]).startswith("1 pushed lines were never read")
 
 
 def test_no_setting_takes_from_a_restart_what_it_needs() -> None:
@@ -177,6 +200,35 @@ def test_no_setting_takes_from_a_restart_what_it_needs() -> None:
 
 
 STANDING = [terms.TERMS["x"].barring("x")]
+
+
+def configured(text: str = "") -> config.Config:
+    given = tomllib.loads(text)
+    return config.Config(**({"source": []} | given))
+
+
+def test_terms_hold_for_providers_that_nobody_configures_any_more() -> None:
+    assert app._standing_terms([], []) == STANDING
+    found = app._standing_terms([], ["bluesky", "x:archive"])
+    assert [(made.provider, made.barred_sectors) for made in found] == [
+        ("x", STANDING[0].barred_sectors),
+        ("x:archive", STANDING[0].barred_sectors),
+    ]
+
+
+def test_retention_holds_for_providers_that_nobody_configures_any_more() -> None:
+    policy = app._retention(configured("[retention]\ndays = 3000"))
+    assert policy.span("x") == terms.PERSONS
+    assert policy.span("control-room") == terms.PERSONS
+    assert policy.span("nws") == timedelta(days=3000)
+    named = '[[source]]\ntype = "usgs"\nname = "quakes"\nprovider = "quakes"\n'
+    assert app._retention(configured(f"[retention]\ndays = 3000\n{named}")).span("quakes") == timedelta(days=3000)
+
+
+def test_only_an_x_source_asks_what_was_deleted() -> None:
+    x = '[[source]]\ntype = "x"\ntoken = "an invented token"\nrules = ["fire"]\naccept_terms = true\n'
+    assert app.unasked(configured(x).source, ["bluesky", "x"]) == []
+    assert app.unasked(configured().source, ["bluesky", "x"]) == ["x"]
 
 
 def test_a_provider_s_standing_terms_are_stored_once_and_audited(world: World) -> None:

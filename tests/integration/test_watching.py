@@ -1,6 +1,7 @@
 """How sources are doing: what is stored for ``tocsin sources``, and what operators are told."""
 
 import asyncio
+import math
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -152,6 +153,40 @@ def test_where_no_service_runs_it_says_so(watched: Watched) -> None:
     watched.play(10, items=1)
     assert watched.standing(minutes=5)["state"] == "stopped"
     assert watched.standing()["state"] == "live"
+
+
+def test_lag_is_told_only_while_it_is_connected(watched: Watched) -> None:
+    watched.play(30, items=10)
+    watched.source.health.state = State.WAITING
+    watched.play(5)
+    assert watched.standing()["lag_s"] is None
+    assert standing.shown(watched.standing())["lag"] == "-"
+    lag = REGISTRY.get_sample_value("tocsin_source_lag_seconds", {"source": "sirens"})
+    assert lag is not None
+    assert math.isnan(lag)
+
+
+def test_the_silence_of_a_source_that_always_has_something_is_lag(watched: Watched) -> None:
+    watched.source.health.continuous = True
+    watched.play(30, items=10)
+    watched.play(60)
+    assert watched.standing()["lag_s"] == 61.5
+
+
+def test_where_no_service_runs_there_is_no_lag(watched: Watched) -> None:
+    watched.play(30, items=10)
+    assert watched.standing(minutes=5)["lag_s"] is None
+
+
+def test_a_wait_that_was_announced_is_nobody_s_business(watched: Watched) -> None:
+    watched.play(10)
+    watched.source.health.state = State.WAITING
+    watched.source.health.retry_at = watched.now + timedelta(minutes=15)
+    watched.play(15 * 60)
+    assert watched.notices() == []
+    watched.source.health.retry_at = watched.now + timedelta(minutes=15)
+    watched.play(5)
+    assert len(watched.notices()) == 1
 
 
 def test_it_is_measured(watched: Watched) -> None:

@@ -60,6 +60,15 @@ def test_mistakes_are_borne() -> None:
     assert documents.parse(b"<rss><dc:t>never declared</dc:t></rss>").text("dc:t") == "never declared"
 
 
+def test_only_so_many_mistakes_are_borne() -> None:
+    head = b"<rss><t>first</t><item>"
+    for bare in (b"& ", b"&nbsp;"):
+        few = documents.parse(head + bare * 10 + b"</item><u>last</u></rss>")
+        assert (few.text("t"), few.text("u")) == ("first", "last")
+        many = documents.parse(head + bare * (9_000_000 // len(bare)) + b"</item><u>last</u></rss>")
+        assert (many.text("t"), many.text("u")) == ("first", "")
+
+
 def test_an_entry_that_is_cut_off_is_left_out() -> None:
     for end in ("", "<t>tw", "<t>two</t>", "<t>two</t><", "</t>"):
         cut = documents.parse(f"<rss><channel><item><t>one</t></item><item>{end}".encode())

@@ -98,6 +98,19 @@ def test_what_cannot_be_a_post_is_a_bad_frame(path: str, value: Any) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_what_a_frame_says_belongs_to_the_provider_of_its_source() -> None:
+    log = sources.FakeJetstream()
+    log.add_post("one", rkey="3kaaa")
+    log.add_update("two", rkey="3kaaa")
+    log.add_delete(rkey="3kaaa")
+    log.add_account(status="deleted")
+    for event in log.events:
+        for decode, data in ((jetstream_frames.decode_v1, event.v1()), (jetstream_frames.decode_v2, event.v2())):
+            frame = decode(data, NOW, "elsewhere")
+            assert isinstance(frame, jetstream_frames.Frame)
+            assert {item.provider for item in frame.items} == {"elsewhere"}
+
+
 def test_an_update_to_something_unreadable_still_takes_the_old_words_away() -> None:
     event = sources.FakeJetstream().add_update("x", rkey="3kaaa")
     event.body["record"] = {"text": 5}

@@ -142,6 +142,18 @@ async def test_tasks_are_named_and_a_cancelled_ingester_leaves_none() -> None:
     assert "source:a" not in {task.get_name() for task in asyncio.all_tasks()}
 
 
+@pytest.mark.parametrize("live", [True, False])
+async def test_a_live_source_is_never_ahead_of_the_clock_and_a_replay_may_be(live: bool) -> None:
+    early = factories.NOW - timedelta(minutes=1)
+    work, inbox = make_ingester(ListSource("a", live=live), clock=lambda: early)
+    running = asyncio.create_task(work.run())
+    async with asyncio.timeout(10):
+        arrivals = [await inbox.get() for _ in range(3)]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert {each.at for each in arrivals} == {early if live else factories.NOW}
+
+
 async def test_silence_is_told_after_ten_seconds_and_names_rehearse() -> None:
     source = ListSource("a")
     source.health.last_error = "the name x cannot be resolved"

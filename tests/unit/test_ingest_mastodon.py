@@ -67,6 +67,17 @@ def test_html_of_megabytes_takes_no_time(piece: str) -> None:
     assert len(mastodon_html.text(piece * (10_000_000 // len(piece)))) <= 30 * mastodon_html.MOST
 
 
+def test_as_much_html_is_read_as_costs_the_loop_no_time() -> None:
+    assert mastodon_html.text("x" * 100_000) == "x" * mastodon_html.MOST
+    assert mastodon_html.MOST <= lines.MAX_TEXT
+
+
+@pytest.mark.parametrize("id", ["a b", "", "x" * 65, "1@2", "ü"])
+def test_an_id_of_a_page_that_could_be_no_cursor_is_none(id: str) -> None:
+    listed = json.dumps([raw(id="110000000000000001"), raw(id=id)]).encode()
+    assert [each for each, _ in mastodon_statuses.page(listed)] == ["", "110000000000000001"]
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.text(st.sampled_from("<>&;#\"'=/ abp!-\n\0x1"), max_size=200))
 def test_any_html_is_read(markup: str) -> None:
@@ -193,9 +204,9 @@ def test_monsters_are_refused(data: bytes) -> None:
 
 
 def test_text_is_cleaned_as_in_post_lines() -> None:
-    status = decode(content="a\0b" + "x" * 300_000)
+    status = decode(content="a\0b" + "x" * 300_000, spoiler_text="y" * 50_000)
     assert status.post is not None
-    assert status.post.text.startswith("a\ufffdb")
+    assert "a\ufffdb" in status.post.text
     assert len(status.post.text) == lines.MAX_TEXT
 
 

@@ -12,7 +12,16 @@ class Played:
         self.items = 0
         self.turns: list[tuple[float, Turn]] = []
 
-    def play(self, seconds: float, *, every_s: float | None = None, burst: int = 1, connected: bool = True) -> None:
+    def play(
+        self,
+        seconds: float,
+        *,
+        every_s: float | None = None,
+        burst: int = 1,
+        connected: bool = True,
+        interval_s: float = 0.0,
+        retry_at_s: float | None = None,
+    ) -> None:
         """``burst`` items each ``every_s``; None: nothing comes."""
         until = self.now_s + seconds
         next_s = until + 1 if every_s is None else self.now_s + every_s
@@ -21,7 +30,9 @@ class Played:
             while every_s is not None and next_s <= self.now_s:
                 self.items += burst
                 next_s += every_s
-            turn = self.rhythm.look(self.now_s, items=self.items, connected=connected)
+            turn = self.rhythm.look(
+                self.now_s, items=self.items, connected=connected, interval_s=interval_s, retry_at_s=retry_at_s
+            )
             if turn is not None:
                 self.turns.append((self.now_s, turn))
 
@@ -101,4 +112,40 @@ def test_after_a_restart_the_episode_goes_on() -> None:
 def test_after_a_restart_what_is_usual_is_known_at_once() -> None:
     source = Played(Rhythm(usual_gap_s=5.0))
     source.play(200)
+    assert [turn for _, turn in source.turns] == [Turn.QUIET]
+
+
+def test_a_wait_that_was_announced_is_told_of_only_when_the_next_try_fails_as_well() -> None:
+    source = Played()
+    source.play(20)
+    source.play(900, connected=False, retry_at_s=920)
+    source.play(5)
+    assert source.turns == [], "it came back as it had said"
+    source.play(900, connected=False, retry_at_s=1825)
+    assert source.turns == []
+    source.play(5, connected=False, retry_at_s=2725)
+    assert [turn for _, turn in source.turns] == [Turn.QUIET]
+
+
+def test_a_try_that_is_overdue_is_told_of() -> None:
+    source = Played()
+    source.play(20)
+    source.play(1000, connected=False, retry_at_s=900)
+    assert source.turns == [(965.0, Turn.QUIET)]
+
+
+def test_tries_that_fail_one_after_the_other_are_told_of_after_five_minutes() -> None:
+    source = Played()
+    source.play(20)
+    for number in range(31):
+        source.play(10, connected=False, retry_at_s=40.0 + 10 * number)
+    assert source.turns == [(325.0, Turn.QUIET)]
+
+
+def test_who_asks_every_quarter_of_an_hour_is_not_quiet_in_between() -> None:
+    source = Played()
+    source.play(20 * 60, every_s=60)
+    source.play(1800, interval_s=900)
+    assert source.turns == []
+    source.play(100, interval_s=900)
     assert [turn for _, turn in source.turns] == [Turn.QUIET]

@@ -76,6 +76,13 @@ def test_addresses_of_media_are_checked() -> None:
     assert found.post.media == ("https://img.example/2.jpg",)
 
 
+def test_of_a_line_full_of_media_only_the_first_are_taken() -> None:
+    keys = [str(number) for number in range(12_000)]
+    media = [{"media_key": each, "url": f"https://i.example/{each}"} for each in reversed(keys)]
+    found = decode(attachments={"media_keys": keys}, includes={"media": media})
+    assert found.post.media == tuple(f"https://i.example/{each}" for each in reversed(keys[-16:]))
+
+
 def test_text_is_cleaned_as_in_post_lines() -> None:
     assert decode(text="a\0b").post.text == "a\ufffdb"
     assert len(decode(text="x" * 300_000).post.text) == lines.MAX_TEXT

@@ -1,0 +1,15 @@
+"""Server-sent events: what is too long is dropped, however it is cut into lines."""
+
+from bot.ingest import sse
+
+
+def test_empty_lines_of_data_count_towards_what_an_event_may_hold() -> None:
+    parser = sse.Parser()
+    for _ in range(40):
+        assert list(parser.feed(b"data:\n" * 100_000)) == []
+    assert list(parser.feed(b"\ndata: next\n\n")) == [sse.Event(data=b"next")]
+    assert parser.dropped == 1
+
+
+def test_an_event_may_have_empty_lines() -> None:
+    assert list(sse.Parser().feed(b"data:\ndata:\ndata: a\n\n")) == [sse.Event(data=b"\n\na")]
