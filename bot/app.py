@@ -195,9 +195,11 @@ def _retention(settings: Config) -> Policy:
 
 
 def unasked(configured: Sequence[config.Source], stored: Sequence[str]) -> list[str]:
-    """Those of the ``stored`` providers that have to be asked what was deleted, and that no source asks any more."""
-    asked = {each.provider for each in configured if isinstance(each, config.XSource)}
-    return [name for name in stored if terms.named(name).deletion_deadline is not None and name not in asked]
+    """Those of the ``stored`` providers that have to be asked what was deleted, and that no source asks any more. What
+    a replay may have brought is whoever's who recorded it."""
+    asked = {each.provider for each in configured if isinstance(each, config.XSource | config.ReplaySource)}
+    due = [name for name in stored if terms.named(name).deletion_deadline is not None]
+    return [] if None in asked else [name for name in due if name not in asked]
 
 
 def not_asked(provider: str) -> Problem:
