@@ -229,6 +229,8 @@ def test_only_an_x_source_asks_what_was_deleted() -> None:
     x = '[[source]]\ntype = "x"\ntoken = "an invented token"\nrules = ["fire"]\naccept_terms = true\n'
     assert app.unasked(configured(x).source, ["bluesky", "x"]) == []
     assert app.unasked(configured().source, ["bluesky", "x"]) == ["x"]
+    replayed = '[[source]]\ntype = "replay"\nname = "recorded"\npath = "posts.jsonl"\n'
+    assert app.unasked(configured(replayed).source, ["bluesky", "x"]) == []
 
 
 def test_a_provider_s_standing_terms_are_stored_once_and_audited(world: World) -> None:
