@@ -128,9 +128,12 @@ class Universe(Processes):
         if not found:
             return
         chosen, actor = self.pick(found), self.pick((*OPERATORS, NOBODY))
-        lifted = self.model.revocations.get(chosen["target"], {"lifted": False})["lifted"]
+        about = self.model.revocations.get(chosen["target"], {"lifted": False, "until": None})
+        ended = chosen["act"] == "retract" and about["until"] is not None and about["until"] <= self.now
         done = self._try(lambda: self.cli.run(approving.approve, actor, self.now, chosen["proposal"]))
-        assert done == (actor.operator != chosen["proposer"] and actor is not NOBODY and not lifted)
+        assert done == (
+            actor.operator != chosen["proposer"] and actor is not NOBODY and not about["lifted"] and not ended
+        )
         if not done:
             return
         self.counts["approvals"] += 1
