@@ -12,7 +12,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import structlog
 from yarl import URL
 
 from bot.domain import errors, post
-from bot.ingest import backoff, jetstream_compression, jetstream_frames, trouble
+from bot.ingest import addresses, backoff, jetstream_compression, jetstream_frames, trouble
 from bot.ingest.jetstream_compression import Dictionary, DictionaryError
 from bot.ingest.jetstream_frames import COLLECTION, BadFrameError, ErrorNotice, Frame, Notice
 from bot.ingest.jetstream_position import AskAgainError, Position, Stream
@@ -71,7 +71,7 @@ class JetstreamSource:
         self.name = name
         self.provider = provider
         self.health = SourceHealth(continuous=True)
-        self._urls = [_checked(name, url) for url in ([urls] if isinstance(urls, str) else urls)]
+        self._urls = [addresses.websocket(name, url) for url in ([urls] if isinstance(urls, str) else urls)]
         if not self._urls:
             raise errors.UsageError(f"source {name}: no url is given; leave the setting out for Bluesky's own servers")
         self._compress = compress
@@ -117,7 +117,7 @@ class JetstreamSource:
                         continue
                     found = trouble.of(error, _host(url), self._clock(), refused=refusals.advice)
                 wait_s = waits.after(self._healthy_s(connected_at), found.retry_after_s)
-                self._note(found, wait_s)
+                trouble.waiting(self.name, self.health, found, wait_s, self._clock())
                 which = (which + 1) % len(self._urls)
                 await self._sleep(wait_s)
                 self.health.reconnects += connected_at is not None
@@ -160,9 +160,7 @@ class JetstreamSource:
             if isinstance(event, Frame) and self._present.precedes(event.at, now):
                 raise BadFrameError("its time lies in the future")
         except BadFrameError as error:
-            self.health.dropped += 1
-            if self.health.dropped == 1:
-                log.warning("frame_dropped", source=self.name, reason=str(error), more="are counted only")
+            trouble.dropped(self.name, self.health, str(error))
             return ()
         if isinstance(event, Frame):
             skipped, arrivals = stream.skipped, stream.take(event, connection.host)
@@ -191,19 +189,6 @@ class JetstreamSource:
         """There is no compression, which costs bytes and nothing else."""
         self.health.last_error, self.health.remedy = what, remedy
         log.warning("source_uncompressed", source=self.name, error=what, remedy=remedy)
-
-    def _note(self, found: trouble.Trouble, wait_s: float) -> None:
-        self.health.state = State.WAITING
-        self.health.retry_at = self._clock() + timedelta(seconds=wait_s)
-        self.health.last_error = found.what
-        self.health.remedy = found.remedy
-        log.warning(
-            "source_disconnected",
-            source=self.name,
-            error=found.what,
-            remedy=found.remedy,
-            retry_in_s=round(wait_s, 1),
-        )
 
     def _healthy_s(self, connected_at: float | None) -> float:
         return 0.0 if connected_at is None else self._monotonic() - connected_at
@@ -318,16 +303,6 @@ class _Refusals:
 
 class _Envelope(msgspec.Struct):
     error: str
-
-
-def _checked(name: str, text: str) -> URL:
-    try:
-        url = URL(text)
-    except ValueError:
-        url = URL()
-    if url.scheme not in ("ws", "wss") or not url.host:
-        raise errors.UsageError(f"source {name}: url {text!r} is no WebSocket address; it begins with wss:// or ws://")
-    return url
 
 
 def _request(url: URL, cursor: int | None, dictionary: Dictionary | None) -> URL:

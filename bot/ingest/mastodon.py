@@ -30,8 +30,8 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from bot.domain import errors, post, times
-from bot.ingest import backoff, bodies, mastodon_statuses, sse, trouble
+from bot.domain import post, times
+from bot.ingest import addresses, backoff, bodies, mastodon_statuses, sse, trouble
 from bot.ingest.mastodon_statuses import BadStatusError
 from bot.ingest.mastodon_timeline import Position, Timeline
 from bot.ingest.source import SourceHealth, State
@@ -76,7 +76,7 @@ class MastodonSource:
         self.name = name
         self.provider = provider
         self.health = SourceHealth()
-        self._url = _checked(name, url)
+        self._url = addresses.server(name, url).with_query(None)
         self._token = token
         self._local = local
         self._undiscoverable = undiscoverable
@@ -106,7 +106,7 @@ class MastodonSource:
                                 yield arrival
                         parser = sse.Parser()
                         while True:
-                            chunk, waited = await self._receive(response)
+                            chunk, waited = await bodies.more(response, self._silence_s, "heartbeat")
                             for event in parser.feed(chunk):
                                 for arrival in self._heed(timeline, event):
                                     yield arrival
@@ -120,7 +120,7 @@ class MastodonSource:
                     found = self._trouble(error)
                 healthy_s = 0.0 if connected_at is None else self._monotonic() - connected_at
                 wait_s = waits.after(healthy_s, found.retry_after_s)
-                self._note(found, wait_s)
+                trouble.waiting(self.name, self.health, found, wait_s, self._clock())
                 await self._sleep(wait_s)
                 self.health.reconnects += connected_at is not None
 
@@ -231,19 +231,6 @@ class MastodonSource:
         except BadStatusError:
             raise trouble.LostError("answered with something else than a timeline") from None
 
-    async def _receive(self, response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
-        """What came, and whether we had to wait for it: only then is nothing older still on its way."""
-        if chunk := response.content.read_nowait():
-            return chunk, False
-        try:
-            async with asyncio.timeout(self._silence_s):
-                chunk = await response.content.readany()
-        except TimeoutError:
-            raise trouble.LostError(f"was silent for {self._silence_s:g} s, without its heartbeat") from None
-        if not chunk:
-            raise trouble.LostError("closed the connection")
-        return chunk, True
-
     def _heed(self, timeline: Timeline, event: sse.Event) -> list[post.Arrival]:
         match event.event:
             case _ if event.comment:
@@ -270,9 +257,7 @@ class MastodonSource:
         return timeline.add(status, now, edited=edited)
 
     def _drop(self, error: BadStatusError) -> list[post.Arrival]:
-        self.health.dropped += 1
-        if self.health.dropped == 1:
-            log.warning("frame_dropped", source=self.name, reason=str(error), more="are counted only")
+        trouble.dropped(self.name, self.health, str(error))
         return []
 
     def _trouble(self, error: Exception) -> trouble.Trouble:
@@ -280,19 +265,6 @@ class MastodonSource:
         if isinstance(error, aiohttp.ClientResponseError) and error.status == 429 and found.retry_after_s is None:
             return replace(found, retry_after_s=_reset_s(error.headers, self._clock()))
         return found
-
-    def _note(self, found: trouble.Trouble, wait_s: float) -> None:
-        self.health.state = State.WAITING
-        self.health.retry_at = self._clock() + timedelta(seconds=wait_s)
-        self.health.last_error = found.what
-        self.health.remedy = found.remedy
-        log.warning(
-            "source_disconnected",
-            source=self.name,
-            error=found.what,
-            remedy=found.remedy,
-            retry_in_s=round(wait_s, 1),
-        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -305,16 +277,6 @@ class _CatchingUp:
     connected_at: datetime  # the same by the server's clock
     pages: int
     done: bool = False
-
-
-def _checked(name: str, text: str) -> URL:
-    try:
-        url = URL(text)
-    except ValueError:
-        url = URL()
-    if url.scheme not in ("http", "https") or not url.host:
-        raise errors.UsageError(f"source {name}: url {text!r} is no address of a server; it begins with https://")
-    return url.with_query(None)
 
 
 def _date(response: aiohttp.ClientResponse, now: datetime) -> datetime:

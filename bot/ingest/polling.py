@@ -29,7 +29,7 @@ from aiohttp import abc, resolver
 from yarl import URL
 
 from bot.domain import errors, post
-from bot.ingest import backoff, fetching, trouble
+from bot.ingest import addresses, backoff, fetching, trouble
 from bot.ingest.fetching import Answer, Document
 from bot.ingest.reach import Reach
 from bot.ingest.source import SourceHealth, State
@@ -190,11 +190,11 @@ class PollingSource:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         timeout_s: float = fetching.TIMEOUT_S,
     ) -> None:
-        """Raises UsageError where ``url`` is no http:// or https:// address."""
+        """Raises UsageError where ``url`` is no address of a server."""
         self.name = name
         self.provider = provider
         self.health = SourceHealth()
-        self._url = _checked(name, url)
+        self._url = addresses.server(name, url)
         self._reading = reading
         self._may_move = may_move
         self._names = names
@@ -346,13 +346,3 @@ class PollingSource:
         self.health.last_error = found.what
         self.health.remedy = found.remedy
         return wait_s
-
-
-def _checked(name: str, url: str) -> URL:
-    try:
-        parsed = URL(url)
-    except ValueError:
-        parsed = URL()
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise errors.UsageError(f"source {name}: url {url!r} is no http:// or https:// address")
-    return parsed

@@ -1,13 +1,18 @@
 """What ended or prevented a connection: a sentence for a person about what happened, and one about what to do."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
+import structlog
 
-LONGEST_RETRY_AFTER_S = 3600.0
+from bot.ingest.source import SourceHealth, State
+
+LONGEST_RETRY_AFTER_S = 86_400.0
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +63,26 @@ def of(error: BaseException, host: str, now: datetime, *, refused: str) -> Troub
             )
 
 
+def waiting(source: str, health: SourceHealth, found: Trouble, wait_s: float, now: datetime) -> None:
+    """Tell that a source tries again after so long because of ``found``."""
+    health.state = State.WAITING
+    health.retry_at = now + timedelta(seconds=wait_s)
+    health.last_error = found.what
+    health.remedy = found.remedy
+    log.warning(
+        "source_disconnected", source=source, error=found.what, remedy=found.remedy, retry_in_s=round(wait_s, 1)
+    )
+
+
+def dropped(source: str, health: SourceHealth, reason: str) -> None:
+    """Count what a source could not read; ``reason`` holds nothing of it."""
+    health.dropped += 1
+    if health.dropped == 1:
+        log.warning("frame_dropped", source=source, reason=reason, more="are counted only")
+
+
 def retry_after_s(headers: Any, now: datetime) -> float | None:
-    """``Retry-After`` in either of its forms, at most an hour; None where there is none that makes sense."""
+    """``Retry-After`` in either of its forms, at most a day; None where there is none that makes sense."""
     text = (headers or {}).get("Retry-After", "")
     try:
         seconds = float(text) if text.isdigit() else (parsedate_to_datetime(text) - now).total_seconds()

@@ -26,7 +26,7 @@ import structlog
 from yarl import URL
 
 from bot.domain import errors, post, times
-from bot.ingest import backoff, bursts, sse, trouble, wikimedia_frames
+from bot.ingest import addresses, backoff, bursts, sse, trouble, wikimedia_frames
 from bot.ingest.present import Present
 from bot.ingest.source import SourceHealth, State
 from bot.ingest.trouble import LostError, Trouble
@@ -97,7 +97,7 @@ class WikimediaSource:
         self.name = name
         self.provider = provider
         self.health = SourceHealth()
-        self._url = URL(url)
+        self._url = addresses.server(name, url)
         self._host = self._url.host_port_subcomponent or ""
         self._wikis = frozenset(wikis)
         self._agent = f"Tocsin (self-hosted early warning; {contact or 'no contact set'})"
@@ -136,7 +136,9 @@ class WikimediaSource:
                     )  # fmt: skip
                 healthy_s = 0.0 if connected_at is None else self._monotonic() - connected_at
                 wait_s = waits.after(healthy_s, found.retry_after_s if found else None)
-                self._note(found, wait_s)
+                self.health.state, self.health.retry_at = State.WAITING, None
+                if found is not None:
+                    trouble.waiting(self.name, self.health, found, wait_s, self._clock())
                 await self._sleep(wait_s)
                 self.health.reconnects += connected_at is not None
 
@@ -157,17 +159,6 @@ class WikimediaSource:
                 if not event.comment:
                     yield event
             self.health.dropped += parser.dropped - before
-
-    def _note(self, found: Trouble | None, wait_s: float) -> None:
-        self.health.state = State.WAITING
-        self.health.retry_at = self._clock() + timedelta(seconds=wait_s)
-        if found is None:
-            return
-        self.health.last_error = found.what
-        self.health.remedy = found.remedy
-        log.warning(
-            "source_disconnected", source=self.name, error=found.what, remedy=found.remedy, retry_in_s=round(wait_s, 1)
-        )
 
 
 class _Counting:
@@ -221,9 +212,7 @@ class _Counting:
             if change is not None and self._present.precedes(change.at, now):
                 raise wikimedia_frames.BadFrameError("its time lies in the future")
         except wikimedia_frames.BadFrameError as error:
-            self._health.dropped += 1
-            if self._health.dropped == 1:
-                log.warning("frame_dropped", source=self._name, reason=str(error), more="are counted only")
+            trouble.dropped(self._name, self._health, str(error))
             return []
         if change is None:
             return []

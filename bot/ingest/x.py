@@ -23,10 +23,9 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import structlog
-from yarl import URL
 
 from bot.domain import errors, post
-from bot.ingest import trouble, x_posts, x_requests, x_rules
+from bot.ingest import addresses, bodies, trouble, x_posts, x_requests, x_rules
 from bot.ingest.recent import Recent
 from bot.ingest.source import SourceHealth, State
 from bot.ingest.x_recheck import Recheck
@@ -69,7 +68,7 @@ class XSource:
         self.name = name
         self.provider = provider
         self.health = SourceHealth()
-        self._url = _checked(name, url)
+        self._url = addresses.server(name, url).with_query(None)
         self._token = token
         self._rules = rules
         self._backfill = timedelta(minutes=backfill_minutes)
@@ -106,7 +105,7 @@ class XSource:
                             yield gap
                         stream = _Lines()
                         while True:
-                            chunk, waited = await self._receive(response)
+                            chunk, waited = await bodies.more(response, self._silence_s, "keep-alive")
                             for line in stream.feed(chunk):
                                 for arrival in self._take(reading, line):
                                     yield arrival
@@ -122,7 +121,7 @@ class XSource:
                     found = self._trouble(error)
                     healthy_s = 0.0 if connected_at is None else self._monotonic() - connected_at
                     wait_s = waits.after(error, healthy_s, found.retry_after_s)
-                self._note(found, wait_s)
+                trouble.waiting(self.name, self.health, found, wait_s, self._clock())
                 await self._sleep(wait_s)
                 self.health.reconnects += connected_at is not None
 
@@ -154,19 +153,6 @@ class XSource:
             yield response
             response.close()
 
-    async def _receive(self, response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
-        """What came, and whether we had to wait for it: only then is nothing older still on its way."""
-        if chunk := response.content.read_nowait():
-            return chunk, False
-        try:
-            async with asyncio.timeout(self._silence_s):
-                chunk = await response.content.readany()
-        except TimeoutError:
-            raise trouble.LostError(f"was silent for {self._silence_s:g} s, without its keep-alive") from None
-        if not chunk:
-            raise trouble.LostError("closed the connection")
-        return chunk, True
-
     def _take(self, reading: "_Reading", line: bytes) -> list[post.Arrival]:
         now = self._clock()
         if not line:
@@ -175,9 +161,7 @@ class XSource:
         try:
             found = x_posts.decode(line, now, provider=self.provider)
         except x_posts.BadLineError as error:
-            self.health.dropped += 1
-            if self.health.dropped == 1:
-                log.warning("frame_dropped", source=self.name, reason=str(error), more="are counted only")
+            trouble.dropped(self.name, self.health, str(error))
             return []
         if isinstance(found, x_posts.Notice):
             raise _EndedError(f"ended the stream ({found.title})", operational=found.operational)
@@ -206,19 +190,6 @@ class XSource:
             return found
         what = f"{found.what}: {error.message}" if error.message else found.what
         return replace(found, what=what, retry_after_s=x_requests.pause_s(error.headers, now))
-
-    def _note(self, found: trouble.Trouble, wait_s: float) -> None:
-        self.health.state = State.WAITING
-        self.health.retry_at = self._clock() + timedelta(seconds=wait_s)
-        self.health.last_error = found.what
-        self.health.remedy = found.remedy
-        log.warning(
-            "source_disconnected",
-            source=self.name,
-            error=found.what,
-            remedy=found.remedy,
-            retry_in_s=round(wait_s, 1),
-        )
 
 
 class _Reading:
@@ -371,16 +342,6 @@ class _Waits:
             case _:
                 self._network += 1
                 return min(16.0, 0.25 * self._network)
-
-
-def _checked(name: str, text: str) -> URL:
-    try:
-        url = URL(text)
-    except ValueError:
-        url = URL()
-    if url.scheme not in ("http", "https") or not url.host:
-        raise errors.UsageError(f"source {name}: url {text!r} is no address of a server; it begins with https://")
-    return url.with_query(None)
 
 
 def _parse(cursor: str) -> datetime:

@@ -13,7 +13,7 @@ from aiohttp import web
 START = datetime(2031, 5, 14, 12, 0, tzinfo=UTC)
 
 
-class OverError(Exception):
+class OverError(BaseException):
     """The time that the test is about has passed."""
 
 
@@ -89,13 +89,18 @@ class Drip:
 
 
 @dataclass(frozen=True)
+class Pieces:
+    """The whole document, in pieces that come late."""
+
+
+@dataclass(frozen=True)
 class Garbage:
     """Something else instead of the document."""
 
     body: bytes = b"\x00\xff<not a document"
 
 
-Fault = Refuse | Cut | Stall | Drip | Garbage
+Fault = Refuse | Cut | Stall | Drip | Pieces | Garbage
 
 
 class FakeSite:
@@ -103,6 +108,7 @@ class FakeSite:
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
+        self.fired: list[Fault] = []
         self.requests: list[web.Request] = []
         self.statuses: list[int] = []
         self.validators = True
@@ -165,6 +171,8 @@ class FakeSite:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         fault = self.faults.pop(0) if self.faults else None
+        if fault is not None:
+            self.fired.append(fault)
         if isinstance(fault, Refuse):
             return web.Response(status=fault.status, headers=fault.headers)
         if request.path in self._moves:
@@ -186,6 +194,13 @@ class FakeSite:
         return await self._break(request, fault, body)
 
     async def _break(self, request: web.Request, fault: Fault, body: bytes) -> web.StreamResponse:
+        if isinstance(fault, Pieces):
+            response = web.StreamResponse(headers={"Content-Length": str(len(body))})
+            await response.prepare(request)
+            for start in range(0, len(body), len(body) // 8 + 1):
+                await response.write(body[start : start + len(body) // 8 + 1])
+                await asyncio.sleep(0.01)
+            return response
         response = web.StreamResponse(headers={"Content-Length": str(len(body) + 1)})
         await response.prepare(request)
         if isinstance(fault, Cut):
