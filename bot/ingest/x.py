@@ -25,10 +25,10 @@ import aiohttp
 import structlog
 
 from bot.domain import errors, post
-from bot.ingest import addresses, bodies, trouble, x_posts, x_requests, x_rules
+from bot.ingest import addresses, bodies, trouble, x_posts, x_recheck, x_requests, x_rules
 from bot.ingest.recent import Recent
+from bot.ingest.recheck import Stored
 from bot.ingest.source import SourceHealth, State
-from bot.ingest.x_recheck import Recheck
 
 SILENCE_S = 21.0  # the server sends a line at least every 20 s
 HEALTHY_S = 60.0
@@ -37,8 +37,6 @@ MARK_EVERY_S = 300.0
 STREAM = "2/tweets/search/stream"
 
 log = structlog.get_logger()
-
-Stored = Callable[[], Awaitable[Sequence[str]]]
 
 
 class XSource:
@@ -72,16 +70,16 @@ class XSource:
         self._token = token
         self._rules = rules
         self._backfill = timedelta(minutes=backfill_minutes)
-        self._recheck = Recheck(None, monotonic=monotonic)
         self._silence_s = silence_s
         self._connector = connector
         self._clock = clock
         self._monotonic = monotonic
         self._sleep = sleep
+        self.recheck(None)
 
-    def recheck(self, stored: Stored) -> None:
+    def recheck(self, stored: Stored | None) -> None:
         """From now on ask X again about what ``stored`` gives: the ids of its posts that we keep."""
-        self._recheck = Recheck(stored, monotonic=self._monotonic)
+        self._recheck = x_recheck.rounds(stored, self._url, clock=self._clock, monotonic=self._monotonic)
 
     async def posts(self, after: str | None) -> AsyncGenerator[post.Arrival, None]:
         reading = _Reading(name=self.name, provider=self.provider, heard=None if after is None else _parse(after))
@@ -172,7 +170,7 @@ class XSource:
     async def _recheck_some(self, session: aiohttp.ClientSession, reading: "_Reading") -> list[post.Arrival]:
         """Deletions of posts that are gone by now; a failure is told, and does not touch the stream."""
         try:
-            gone = await self._recheck.some(session, self._url, self._clock())
+            gone = await self._recheck.some(session)
         except (aiohttp.ClientError, OSError, TimeoutError, trouble.LostError) as error:
             found = self._trouble(error)
             log.warning("recheck_failed", source=self.name, error=found.what, remedy=found.remedy)

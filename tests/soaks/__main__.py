@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from tests.soaks.holding import Trouble
-from tests.soaks.test_soaks import SOAKS
+from tests.soaks.everything import SOAKS, TROUBLES
 
 
 @click.command()
@@ -24,7 +23,7 @@ def main(sources: tuple[str, ...], seed: int) -> None:
         click.echo(
             f"{name:<20} {report.emitted:>6} emitted {report.held:>6} held {report.gone:>5} gone "
             f"{report.in_gaps:>5} in {report.gaps:>3} gaps {report.lives:>4} lives "
-            f"{len(report.used):>2} of {len(Trouble)} troubles; missing {len(report.missing)}, "
+            f"{len(report.used):>2} of {len(TROUBLES[name])} troubles; missing {len(report.missing)}, "
             f"invented {len(report.invented)}, kept {len(report.kept)}, altered {len(report.altered)} "
             f"({time.monotonic() - began:.0f} s)"
         )

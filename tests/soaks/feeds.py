@@ -10,10 +10,11 @@ from bot.ingest import feed
 from tests.fakes import polled
 from tests.fakes.polled import FakeSite, VirtualTime
 from tests.soaks import polling
-from tests.soaks.holding import Emitted, Report
+from tests.soaks.holding import Emitted, Report, Trouble
 from tests.soaks.polling import MINUTE, QUIET, Troubles
 
 NAME = "rss"
+TROUBLES = frozenset(Trouble)
 SHOWN = 40
 PATH = "/feed.xml"
 
