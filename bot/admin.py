@@ -284,15 +284,7 @@ def set_terms(
     reason: str,
 ) -> Terms:
     """What a provider's terms bar, in place of what they were; holds at once, like a revocation."""
-    if rules.check_provider(provider) == "*":
-        raise errors.UsageError("terms: name one provider")
-    if not reason.strip():
-        raise errors.UsageError("terms: give a --reason, such as where the terms stand; it stands in the audit")
-    for sector in [*barred_sectors, *(sector for _, sector in barred_cells)]:
-        rules.check_sector(sector)
-    made = Terms(
-        provider=provider, barred_sectors=frozenset(barred_sectors), barred_cells=frozenset(barred_cells), quota=quota
-    )
+    made = check_terms(provider, barred_sectors, barred_cells, quota, reason)
     before = next((each.barred_sectors for each in access.terms(db) if each.provider == provider), frozenset())
     access.set_terms(db, made, reason=reason, author=str(actor), at=at)
     access.bump_version(db)
@@ -307,6 +299,25 @@ def set_terms(
         },
     )  # fmt: skip
     return made
+
+
+def check_terms(
+    provider: str,
+    barred_sectors: Sequence[str],
+    barred_cells: Sequence[tuple[str, str]],
+    quota: int | None,
+    reason: str,
+) -> Terms:
+    """Terms that can be set. Raises UsageError."""
+    if rules.check_provider(provider) == "*":
+        raise errors.UsageError("terms: name one provider")
+    if not reason.strip():
+        raise errors.UsageError("terms: give a --reason, such as where the terms stand; it stands in the audit")
+    for sector in [*barred_sectors, *(sector for _, sector in barred_cells)]:
+        rules.check_sector(sector)
+    return Terms(
+        provider=provider, barred_sectors=frozenset(barred_sectors), barred_cells=frozenset(barred_cells), quota=quota
+    )
 
 
 def adopt_terms(db: Tables, at: datetime, standing: Sequence[Terms]) -> list[str]:

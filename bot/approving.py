@@ -15,8 +15,9 @@ from typing import Any, assert_never
 from bot import admin, revoking
 from bot.admin import Actor
 from bot.domain import errors, times
+from bot.domain.access import Terms
 from bot.revoking import Effect, Order
-from bot.store import audit, proposals
+from bot.store import access, audit, proposals
 from bot.store.database import Database, Tables
 
 LIFE = timedelta(hours=24)
@@ -27,6 +28,7 @@ class Act(StrEnum):
     DROP_CREDENTIALS = "drop-credentials"  # the workspace has to install anew
     REINSTATE_SECTOR = "reinstate-sector"  # opens access for many
     GRANT_SECTOR = "grant-sector"  # opens access for many
+    RELAX_TERMS = "relax-terms"  # opens access for many
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,52 @@ def grant(db: Tables, actor: Actor, at: datetime, values: Mapping[str, Any], two
     return propose(db, actor, at, Act.GRANT_SECTOR, args, f"sector {values['sector']}", values["reason"])
 
 
+def set_terms(
+    db: Tables, actor: Actor, at: datetime, values: Mapping[str, Any], two_persons: frozenset[str]
+) -> str | None:
+    """``admin.set_terms``; where they permit more than before and that needs a second person, what they bar besides
+    holds at once and the rest is proposed. Returns a sentence about that, None where nothing waits."""
+    made = admin.check_terms(**values)
+    before = _standing(db, made.provider)
+    two_persons |= proposals.required(db)
+    if Act.RELAX_TERMS not in two_persons or not made.relaxes(before):
+        admin.set_terms(db, actor, at, **values)
+        return None
+    both = made.along_with(before)
+    if both != before:
+        sectors, cells = sorted(both.barred_sectors), sorted(both.barred_cells)
+        more = {"barred_sectors": sectors, "barred_cells": cells, "quota": both.quota}
+        admin.set_terms(db, actor, at, **{**values, **more})
+    if not _is_person(actor):
+        return _refuse_proposal(db, actor, at, made.provider)
+    args = {"provider": made.provider, "reason": values["reason"], **_told(made), "standing": _told(both)}
+    proposal = propose(db, actor, at, Act.RELAX_TERMS, args, made.provider, values["reason"])
+    return f"proposed as {proposal}, since it permits more than before: another operator has to approve it"
+
+
+def _standing(db: Tables, provider: str) -> Terms:
+    found = (each for each in access.terms(db) if each.provider == provider)
+    return next(found, Terms(provider=provider))
+
+
+def _told(terms: Terms) -> dict[str, Any]:
+    """JSON-ready, less whose they are."""
+    return {
+        "barred_sectors": sorted(terms.barred_sectors),
+        "barred_cells": [list(cell) for cell in sorted(terms.barred_cells)],
+        "quota": terms.quota,
+    }
+
+
+def _relax_terms(db: Tables, actor: Actor, at: datetime, args: dict[str, Any]) -> str:
+    provider = args["provider"]
+    if args.pop("standing") != _told(_standing(db, provider)):
+        raise errors.TocsinError(f"the terms of {provider} have changed since it was proposed; propose it again")
+    cells = [(category, sector) for category, sector in args.pop("barred_cells")]
+    admin.set_terms(db, actor, at, **args, barred_cells=cells)
+    return f"the terms of {provider} are set"
+
+
 def propose(db: Tables, actor: Actor, at: datetime, act: Act, args: Mapping[str, Any], target: str, reason: str) -> str:
     """Returns the proposal's id. Raises RefusedError for an account that is no configured operator's."""
     if not _is_person(actor):
@@ -122,7 +170,7 @@ def listed(db: Tables, at: datetime) -> list[dict[str, Any]]:
 
 
 def _refuse_proposal(db: Tables, actor: Actor, at: datetime, revocation: str) -> str:
-    """The fence holds all the same."""
+    """What withdraws access holds all the same."""
     why = f"{actor.id} is nobody's account; put it under [[operator]] ids"
     audit.append(
         db, at=at, actor=str(actor), surface=actor.surface, action="propose-refused", target=revocation, reason=why
@@ -156,6 +204,8 @@ def _carry_out(db: Tables, actor: Actor, at: datetime, act: Act, args: dict[str,
             until = args.pop("until")
             made = admin.grant(db, actor, at, **args, until=times.from_text(until) if until else None)
             return f"grant {made.grant}: {made.provider} to sector {made.sector}"
+        case Act.RELAX_TERMS:
+            return _relax_terms(db, actor, at, args)
         case _:
             assert_never(act)
 

@@ -297,11 +297,13 @@ Source = Annotated[
 
 
 # The acts that can need a second person; ``approving.Act`` has the same names.
-TwoPersonAct = Literal["retract", "drop-credentials", "reinstate-sector", "grant-sector"]
+TwoPersonAct = Literal["retract", "drop-credentials", "reinstate-sector", "grant-sector", "relax-terms"]
 
 
 class Access(_Part):
-    two_persons: list[TwoPersonAct] = ["retract", "drop-credentials", "reinstate-sector", "grant-sector"]
+    two_persons: list[TwoPersonAct] = [
+        "retract", "drop-credentials", "reinstate-sector", "grant-sector", "relax-terms",
+    ]  # fmt: skip
 
 
 class Retention(_Part):

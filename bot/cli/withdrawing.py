@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bot import admin, app, commands, missed, proving, reporting
+from bot import app, approving, commands, missed, proving, reporting
 from bot.cli import root
 from bot.cli.root import Shell, as_json, main
 from bot.commands import Answer, When
@@ -168,19 +168,24 @@ def terms(
     reason: str | None,
     as_json: bool,
 ) -> None:
-    """What providers' terms bar. With PROVIDER and --reason: set them, in place of what they were."""
+    """What providers' terms bar. With PROVIDER and --reason: set them, in place of what they were.
+
+    What permits more than before may need a second operator; what bars more holds at once.
+    """
     if reason is not None:
         if provider is None:
             raise errors.UsageError("terms: name the provider")
         cells = [_cell(text) for text in bar]
-        shell.act(
+        values = {
+            "provider": provider, "barred_sectors": bar_sector, "barred_cells": cells, "quota": quota, "reason": reason,
+        }  # fmt: skip
+        waits = shell.act(
             "terms",
             provider,
-            lambda db, actor, at: admin.set_terms(
-                db, actor, at, provider=provider, barred_sectors=bar_sector, barred_cells=cells, quota=quota,
-                reason=reason,
-            ),
-        )  # fmt: skip
+            lambda db, actor, at: approving.set_terms(db, actor, at, values, shell.settings.two_persons),
+        )
+        if waits is not None:
+            click.echo(waits, err=True)
     elif bar_sector or bar or quota is not None:
         raise errors.UsageError("terms: give a --reason, such as where the terms stand; it stands in the audit")
     found: list[dict[str, Any]] = [

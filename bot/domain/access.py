@@ -120,6 +120,27 @@ class Terms:
     def bars(self, org: Organisation) -> bool:
         return any(in_sector(org.sector, sector) for sector in self.barred_sectors)
 
+    def relaxes(self, before: "Terms") -> bool:
+        """Do these permit anything that ``before`` barred?"""
+        sectors = all(any(in_sector(each, sector) for sector in self.barred_sectors) for each in before.barred_sectors)
+        cells = all(
+            any(category == name and in_sector(each, sector) for name, sector in self.barred_cells)
+            or any(in_sector(each, sector) for sector in self.barred_sectors)
+            for category, each in before.barred_cells
+        )
+        quota = before.quota is None or (self.quota is not None and self.quota <= before.quota)
+        return not (sectors and cells and quota)
+
+    def along_with(self, before: "Terms") -> "Terms":
+        """What either bars."""
+        quotas = [each for each in (self.quota, before.quota) if each is not None]
+        return Terms(
+            provider=self.provider,
+            barred_sectors=self.barred_sectors | before.barred_sectors,
+            barred_cells=self.barred_cells | before.barred_cells,
+            quota=min(quotas, default=None),
+        )
+
     def bars_category(self, org: Organisation, category: str | None) -> bool:
         return any(category == name and in_sector(org.sector, sector) for name, sector in self.barred_cells)
 

@@ -360,3 +360,89 @@ def test_a_token_waits_for_a_retraction_that_somebody_may_still_approve(world):
     world.run(approving.approve, BEN, world.now, retracting)
     world.deliver_all()
     assert [row["workspace"] for row in world.write(offboarding.ready, world.now)] == ["slack:T0123"]
+
+
+# Terms that permit more than before.
+
+GOVERNMENT = {"barred_sectors": ["government"], "barred_cells": [("unrest", "news")], "quota": 5}
+
+
+def set_terms(world, actor=ADA, *, needed=ALL, **fields):
+    values = {"provider": "x", "reason": "section 4", "barred_sectors": [], "barred_cells": [], "quota": None} | fields
+    return world.write(approving.set_terms, actor, world.now, values, needed)
+
+
+def terms(world):
+    (found,) = world.write(access.terms)
+    return {
+        "barred_sectors": sorted(found.barred_sectors), "barred_cells": sorted(found.barred_cells),
+        "quota": found.quota,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        GOVERNMENT | {"barred_sectors": []},
+        GOVERNMENT | {"barred_sectors": ["government/intelligence"]},
+        GOVERNMENT | {"barred_cells": []},
+        GOVERNMENT | {"quota": 6},
+        GOVERNMENT | {"quota": None},
+    ],
+)
+def test_terms_that_permit_more_wait_for_a_second_person(world, fields):
+    assert set_terms(world, **GOVERNMENT) is None
+    assert "another operator" in set_terms(world, **fields)
+    assert terms(world)["quota"] == 5
+    assert {"government"} <= set(terms(world)["barred_sectors"])
+    assert terms(world)["barred_cells"] == [("unrest", "news")]
+    ((proposal, state),) = listed(world).items()
+    assert state == "open"
+    assert approve(world, proposal) == "the terms of x are set"
+    assert terms(world) == {"barred_sectors": [], "barred_cells": [], "quota": None} | fields
+
+
+def test_what_they_bar_besides_holds_at_once(world):
+    set_terms(world, **GOVERNMENT)
+    set_terms(world, barred_sectors=["finance"], quota=3)
+    assert terms(world) == {
+        "barred_sectors": ["finance", "government"],
+        "barred_cells": [("unrest", "news")],
+        "quota": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        GOVERNMENT,
+        GOVERNMENT | {"quota": 4},
+        GOVERNMENT | {"barred_sectors": ["government", "news"]},
+        GOVERNMENT | {"barred_sectors": ["government", "news"], "barred_cells": []},
+    ],
+)
+def test_terms_that_permit_nothing_more_do_not_wait(world, fields):
+    set_terms(world, **GOVERNMENT)
+    assert set_terms(world, **fields) is None
+    assert terms(world) == fields
+    assert listed(world) == {}
+
+
+def test_terms_that_changed_meanwhile_are_not_relaxed_unseen(world):
+    set_terms(world, **GOVERNMENT)
+    set_terms(world)
+    ((proposal, _),) = listed(world).items()
+    set_terms(world, BEN, **GOVERNMENT | {"quota": 1})
+    with pytest.raises(errors.TocsinError, match="have changed"):
+        approve(world, proposal)
+    assert terms(world) == GOVERNMENT | {"quota": 1}
+    assert listed(world) == {proposal: "open"}
+
+
+def test_account_of_nobody_cannot_relax_terms_and_what_it_bars_holds(world):
+    set_terms(world, **GOVERNMENT)
+    assert "not proposed" in set_terms(world, NOBODY, barred_sectors=["finance"])
+    assert terms(world)["barred_sectors"] == ["finance", "government"]
+    assert listed(world) == {}
+    assert world.audit()[-1].action == "propose-refused"
