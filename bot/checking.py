@@ -10,6 +10,8 @@ from bot import app, config
 from bot.config import Config
 from bot.domain import errors
 from bot.ingest import lines, terms
+from bot.ingest import standing as sources_standing
+from bot.ingest.source import State
 from bot.platforms.base import Problem
 from bot.platforms.discord import client as discord
 from bot.platforms.slack import app as slack
@@ -31,10 +33,7 @@ async def check(config_file: Path | None, db: Path | None) -> list[dict[str, Any
         _part("configuration"),
         _part("store", _problem_of_store(settings)),
         _part("model", await asyncio.to_thread(_problem_of_model, settings)),
-        _part(
-            "sources",
-            _problem_of_sources(settings) or _problem_of_terms(settings) or await _problem_of_deletions(settings),
-        ),
+        *([_part("sources", problem) for problem in await _problems_of_sources(settings)] or [_part("sources")]),
         *([_part("slack", problem) for problem in await _problems_of_slack(settings)] or [_part("slack")]),
         _part("discord", await _problem_of_discord(settings)),
     ]
@@ -119,6 +118,23 @@ def _problem_of_model(settings: Config) -> Problem | None:
     return None
 
 
+async def _problems_of_sources(settings: Config) -> list[Problem]:
+    """What the configuration or a provider's terms are short of; else what ails those of the service that runs."""
+    found = _problem_of_sources(settings) or _problem_of_terms(settings)
+    if found is not None or not settings.store.path.exists():
+        return [] if found is None else [found]
+    with contextlib.suppress(errors.StoreError), Database.open(settings.store.path, read_only=True) as database:
+        unasked = app.unasked(settings.source, await database.read(retention.providers))
+        names = {each.name: each.provider or "*" for each in settings.source}
+        standing = await database.read(sources_standing.standing, names, app.now())
+        return [app.not_asked(name) for name in unasked[:1]] + [
+            Problem(problem=f"source {each['source']}: {each['last_error']}", remedy=str(each["remedy"]))
+            for each in standing
+            if each["state"] in (State.WAITING, State.FAILED) and each["last_error"]
+        ]
+    return []  # which is the part "store"
+
+
 def _problem_of_sources(settings: Config) -> Problem | None:
     try:
         app.build_sources(settings.source)
@@ -137,16 +153,6 @@ def _problem_of_terms(settings: Config) -> Problem | None:
                 remedy="read the provider's terms, then take the posts by a source that has accept_terms, and set it",
             )
     return None
-
-
-async def _problem_of_deletions(settings: Config) -> Problem | None:
-    """A provider of whom posts are stored, and whom nobody asks any more which of them are gone."""
-    if not settings.store.path.exists():
-        return None
-    with contextlib.suppress(errors.StoreError), Database.open(settings.store.path, read_only=True) as database:
-        unasked = app.unasked(settings.source, await database.read(retention.providers))
-        return app.not_asked(unasked[0]) if unasked else None
-    return None  # which is the part "store"
 
 
 async def _problems_of_slack(settings: Config) -> list[Problem]:

@@ -457,11 +457,25 @@ def _checked_provider(provider: str) -> str:
 def _sentence(error: ValidationError) -> str:
     """The first problem as one sentence; values are not echoed, since they may be secrets."""
     problem = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "the whole"
+    where = _place(problem["loc"])
     match problem["type"]:
+        case "union_tag_not_found":
+            return f"{where}: type is missing; config.example.toml shows all of them"
+        case "union_tag_invalid":
+            return f"{where}: there is no type {problem['ctx']['tag']!r}; there are {problem['ctx']['expected_tags']}"
         case "extra_forbidden":
             return f"{where} is not a setting; config.example.toml lists all of them"
         case "missing":
             return f"{where} is missing; config.example.toml shows it"
         case _:
             return f"{where}: {problem['msg'].removeprefix('Value error, ')}; see config.example.toml"
+
+
+def _place(path: tuple[str | int, ...]) -> str:
+    """``web.port``; of what stands several times its number, from 1 on, and type: ``[[source]] 2 (push).secret``."""
+    match path:
+        case [str(name), int(number), *rest]:
+            kind = f" ({rest.pop(0)})" if name == "source" and rest else ""
+            return ".".join([f"[[{name}]] {number + 1}{kind}", *map(str, rest)])
+        case _:
+            return ".".join(map(str, path)) or "the whole"

@@ -1,7 +1,7 @@
 """The Source protocol: what every connection to a provider offers, and how each says how it is doing."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -26,6 +26,7 @@ class SourceHealth:
     ``retry_at`` when it tries again after a failure, None where it said nothing. ``dropped`` counts bad upstream data,
     ``skipped`` what was left out on purpose: who asked not to be found, and deletions of what was never taken.
     ``last_error`` says what happened, ``remedy`` what to do about it, each as one sentence; they stay after recovery.
+    ``logged``: what the log was told since it was last connected, so that an outage of days is not told at each try.
     """
 
     state: State = State.CONNECTING
@@ -40,6 +41,7 @@ class SourceHealth:
     reconnects: int = 0
     last_error: str | None = None
     remedy: str | None = None
+    logged: set[str] = field(default_factory=set)
 
     def lag_now(self, now: datetime) -> timedelta | None:
         """None while it is not connected, and before the first item."""

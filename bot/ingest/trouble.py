@@ -65,13 +65,17 @@ def of(error: BaseException, host: str, now: datetime, *, refused: str) -> Troub
 
 def waiting(source: str, health: SourceHealth, found: Trouble, wait_s: float, now: datetime) -> None:
     """Tell that a source tries again after so long because of ``found``."""
+    if health.state is State.LIVE:
+        health.logged.clear()
     health.state = State.WAITING
     health.retry_at = now + timedelta(seconds=wait_s)
     health.last_error = found.what
     health.remedy = found.remedy
-    log.warning(
-        "source_disconnected", source=source, error=found.what, remedy=found.remedy, retry_in_s=round(wait_s, 1)
-    )
+    if found.what not in health.logged:
+        health.logged.add(found.what)
+        log.warning(
+            "source_disconnected", source=source, error=found.what, remedy=found.remedy, retry_in_s=round(wait_s, 1)
+        )
 
 
 def dropped(source: str, health: SourceHealth, reason: str) -> None:

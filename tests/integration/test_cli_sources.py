@@ -1,6 +1,7 @@
 """`tocsin sources` and what `tocsin check` says of providers' terms."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -8,11 +9,12 @@ from typing import Any, cast
 import pytest
 from click.testing import CliRunner
 
-from bot import checking, config
+from bot import app, checking, config
 from bot.cli import main
 from bot.domain import post
 from bot.store import sources
 from bot.store.database import Database
+from bot.store.sources import SourceState
 from tests import factories
 from tests.worlds import World
 
@@ -87,6 +89,26 @@ def test_posts_that_nobody_asks_about_any_more_are_a_problem(tmp_path: Path) -> 
     found = check_sources(tmp_path)
     assert not found["ok"]
     assert found["problem"].startswith("posts of x are stored, and no source asks which of them were deleted")
+
+
+def test_a_source_that_cannot_be_read_now_is_a_problem(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "now", lambda: factories.NOW)
+    (folder / "drill.jsonl").write_text("")
+    config_file = folder / "config.toml"
+    config_file.write_text(config_file.read_text().replace("drill.jsonl", str(folder / "drill.jsonl")))
+    assert check_sources(folder)["ok"]
+    waiting = SourceState(
+        source="bluesky", at=factories.NOW, state="waiting", items=0, dropped=0, skipped=0, reconnects=0, lag_s=None,
+        per_second=0, usual_per_second=0, usual_gap_s=None, last_item_at=None, quiet_since=None,
+        last_error="the name jetstream.example cannot be resolved", remedy="check the network",
+    )  # fmt: skip
+    with Database.open(folder / "store.db") as database:
+        database._in_transaction(sources.save_states, [waiting])
+    found = check_sources(folder)
+    assert found["problem"] == "source bluesky: the name jetstream.example cannot be resolved"
+    assert found["remedy"] == "check the network"
+    monkeypatch.setattr(app, "now", lambda: factories.NOW + timedelta(hours=1))  # the service has stopped since
+    assert check_sources(folder)["ok"]
 
 
 def check_sources(folder: Path) -> dict[str, Any]:
