@@ -31,7 +31,7 @@ from bot.domain.access import Capability, ProviderSet, Terms
 from bot.domain.alert import Alert
 from bot.domain.post import Arrival
 from bot.domain.subscription import PlaceFilter, Subscription
-from bot.ingest import feed, gdacs, meteoalarm, nws, terms, usgs
+from bot.ingest import feed, gdacs, mastodon_recheck, meteoalarm, nws, terms, usgs
 from bot.ingest.ingester import Ingester
 from bot.ingest.jetstream import JetstreamSource
 from bot.ingest.mastodon import MastodonSource
@@ -54,7 +54,7 @@ from bot.platforms.slack.app import Slack
 from bot.platforms.slack.http import SlackOverHttp
 from bot.rehearsal import barring, scenario
 from bot.revoking import Order
-from bot.store import access, audit, directory, posts, proposals, retention, sources
+from bot.store import access, audit, directory, local_ids, posts, proposals, retention, sources
 from bot.store.database import Database, ServiceLock, Tables
 from bot.web import server
 from bot.web.board import Board
@@ -210,14 +210,24 @@ def not_asked(provider: str) -> Problem:
 
 
 def _recheck(ingested: Sequence[Source], database: Database) -> None:
-    """Sources that tell of no deletion ask again about what is stored of their provider."""
+    """Sources whose streams do not tell of every deletion ask again about what is stored of them."""
     for source in ingested:
-        if isinstance(source, XSource):
-            source.recheck(_kept(database, source.provider))
+        match source:
+            case XSource():
+                source.recheck(_kept(database, source.provider))
+            case MastodonSource():
+                source.recheck(_statuses(database, source.name))
 
 
 def _kept(database: Database, provider: str) -> Callable[[], Awaitable[Sequence[str]]]:
     return lambda: database.read(posts.kept_ids, provider, now() - terms.PERSONS)
+
+
+def _statuses(database: Database, source: str) -> mastodon_recheck.Kept:
+    return mastodon_recheck.Kept(
+        stored=lambda: database.read(local_ids.to_ask, source, now() - terms.PERSONS),
+        post_of=lambda local_id: database.read(local_ids.post_of, source, local_id),
+    )
 
 
 def _pushing(configured: Sequence[config.Source], ingested: Sequence[Source], database: Database) -> Pushing:

@@ -153,6 +153,7 @@ class Logs(_Part):
 
 Provider = Annotated[str, AfterValidator(lambda name: _checked_provider(name))]
 HttpUrl = Annotated[str, AfterValidator(lambda url: _checked_http(url))]
+Contact = Annotated[str, AfterValidator(lambda contact: _checked_contact(contact))]
 
 
 class JetstreamSource(_Part):
@@ -165,6 +166,7 @@ class JetstreamSource(_Part):
     ]
     compress: bool = False
     dictionary: Path | None = None
+    appview: Literal[""] | HttpUrl = "https://public.api.bsky.app"
 
     @property
     def urls(self) -> list[str]:
@@ -221,7 +223,7 @@ class NwsSource(_Part):
     name: str = "nws"
     provider: Provider = "nws"
     url: HttpUrl = "https://api.weather.gov/alerts/active"
-    contact: str
+    contact: Contact
 
 
 class UsgsSource(_Part):
@@ -252,7 +254,7 @@ class WikimediaSource(_Part):
     provider: Provider = "wikimedia"
     url: HttpUrl = "https://stream.wikimedia.org/v2/stream/recentchange"
     wikis: Annotated[list[str], Field(min_length=1)] = ["enwiki"]
-    contact: str | None = None
+    contact: Contact | None = None
 
 
 class PushSource(_Part):
@@ -443,6 +445,13 @@ def _checked_http(url: str) -> str:
     if not url.startswith(("https://", "http://")):
         raise ValueError("is an address that begins with https:// (or http://)")
     return url
+
+
+def _checked_contact(contact: str) -> str:
+    """It stands in a header."""
+    if not contact.strip() or not contact.isascii() or not contact.isprintable():
+        raise ValueError("is an e-mail or web address, in ASCII and on one line")
+    return contact
 
 
 def _checked_provider(provider: str) -> str:

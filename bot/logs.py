@@ -4,6 +4,7 @@ import logging
 import sys
 
 import structlog
+from aiohttp import http_exceptions
 
 
 def configure(*, json: bool = False, level: str = "info") -> None:
@@ -27,3 +28,10 @@ def configure(*, json: bool = False, level: str = "info") -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for name in ("slack_bolt", "slack_sdk", "discord", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("aiohttp.server").addFilter(_quotes_nothing)
+
+
+def _quotes_nothing(record: logging.LogRecord) -> bool:
+    """aiohttp's word on a malformed request quotes it, which may be a post; whoever sent it is answered 400."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, http_exceptions.HttpProcessingError)

@@ -1,9 +1,28 @@
-"""With ``TOCSIN_STRICT=1``, as in ``.ci/run``, a test that skips has failed: there everything it needs is installed."""
+"""How many processes run the tests, what a skipped test means, and that none fails for being slow.
+
+With ``TOCSIN_STRICT=1``, as in ``.ci/run``, a test that skips has failed: there everything it needs is installed.
+"""
 
 import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+MOST_WORKERS = 8  # each may load the model and PyTorch
+
+# Several workers share a core: how long an example takes says nothing.
+settings.register_profile("tocsin", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tocsin")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One for each core and one more, since part of the tests waits most of its time; none for a few named files, which
+    have run before the workers have started. ``-n N`` says otherwise."""
+    if all(".py" in each for each in config.args):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores + 1, MOST_WORKERS)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,5 @@
-"""A Jetstream of made-up frames in a process of its own: each connection gets the same ones, as fast as it takes them.
+"""A Jetstream of made-up frames in a process of its own: each connection gets the same ones, as fast as it takes them,
+packed if it asks for that.
 
 The child is ``python -m bot.benching jetstream-server FRAMES``; everything is encoded before it says its port on
 stdout, so that it has next to nothing to compute while it sends, and it ends with its parent.
@@ -7,6 +8,7 @@ stdout, so that it has next to nothing to compute while it sends, and it ends wi
 import asyncio
 import base64
 import contextlib
+import functools
 import hashlib
 import json
 import random
@@ -16,11 +18,16 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import zstandard
+
 from bot.benching import workload
 
 PATHS = {1: "/subscribe", 2: "/xrpc/network.bsky.jetstream.subscribeEvents"}
 LAST = "the last of the frames"
 COLLECTION = "app.bsky.feed.post"
+DICTIONARY = "/xrpc/network.bsky.jetstream.getZstdDictionary"
+DICTIONARY_SIZE = 32 * 1024
+SAMPLES = 500
 TOGETHER = 256  # frames in a write
 ACCOUNTS = 20_000
 TEXTS = 2_000
@@ -51,12 +58,23 @@ async def serving(count: int) -> AsyncIterator[str]:
 async def run(count: int) -> None:
     """In the child: until stdin ends."""
     frames = list(events(count))
-    chunks = {PATHS[1]: _chunks([v1(frame) for frame in frames]), PATHS[2]: _chunks([v2(frame) for frame in frames])}
+    chunks = {}
+    for version, path in PATHS.items():
+        plain = [(v1 if version == 1 else v2)(frame) for frame in frames]
+        chunks[path, False] = _chunks(plain, 0x1)
+        packer = zstandard.ZstdCompressor(dict_data=zstandard.ZstdCompressionDict(dictionary()))
+        chunks[path, True] = _chunks([packer.compress(frame) for frame in plain], 0x2)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            path = await _shake_hands(reader, writer)
-            for chunk in chunks[path]:
+            path, query, key = await _asked(reader)
+            if path == DICTIONARY:
+                head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(dictionary())
+                answer = [head, dictionary()]
+            else:
+                packed = "compress=true" in query or "zstdDictionary=" in query
+                answer = [_welcome(key), *chunks[path, packed]]
+            for chunk in answer:
                 writer.write(chunk)
                 await writer.drain()
             await reader.read()  # until it goes
@@ -95,6 +113,13 @@ def events(count: int) -> Iterator[dict[str, Any]]:
             body = {"did": did, "seq": 31_000_000_000 + number, "time": _text(at)}
             body |= {"handle": "someone.example"} if kind == "identity" else {"active": chance < 0.995}
         yield {"did": did, "at": at, "seq": 1 + number, "kind": kind, "body": body}
+
+
+@functools.cache
+def dictionary() -> bytes:
+    """What packed frames of both protocols need to be unpacked."""
+    samples: list[Any] = [pack(event) for event in events(SAMPLES) for pack in (v1, v2)]
+    return zstandard.train_dictionary(DICTIONARY_SIZE, samples).as_bytes()
 
 
 def _record(rng: random.Random, text: str, at: datetime) -> dict[str, Any]:
@@ -140,27 +165,32 @@ def _text(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _chunks(frames: Sequence[bytes]) -> list[bytes]:
+def _chunks(frames: Sequence[bytes], opcode: int) -> list[bytes]:
     return [
-        b"".join(_head(len(frame)) + frame for frame in frames[start : start + TOGETHER])
+        b"".join(_head(len(frame), opcode) + frame for frame in frames[start : start + TOGETHER])
         for start in range(0, len(frames), TOGETHER)
     ]
 
 
-def _head(size: int) -> bytes:
-    """Of an unmasked text frame in one piece (RFC 6455, 5.2)."""
+def _head(size: int, opcode: int) -> bytes:
+    """Of an unmasked frame in one piece (RFC 6455, 5.2)."""
+    first = bytes([0x80 | opcode])
     if size < 126:
-        return bytes([0x81, size])
-    return b"\x81\x7e" + struct.pack(">H", size) if size < 65_536 else b"\x81\x7f" + struct.pack(">Q", size)
+        return first + bytes([size])
+    return first + (b"\x7e" + struct.pack(">H", size) if size < 65_536 else b"\x7f" + struct.pack(">Q", size))
 
 
-async def _shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
-    """Answers the request for a WebSocket; returns its path."""
+async def _asked(reader: asyncio.StreamReader) -> tuple[str, str, str]:
+    """A request's path, its query, and the key of a WebSocket."""
     said = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in said[1:])}
-    accept = base64.b64encode(hashlib.sha1((headers["sec-websocket-key"] + KEY).encode()).digest())  # noqa: S324
-    writer.write(
+    path, _, query = said[0].split(" ")[1].partition("?")
+    return path, query, headers.get("sec-websocket-key", "")
+
+
+def _welcome(key: str) -> bytes:
+    accept = base64.b64encode(hashlib.sha1((key + KEY).encode()).digest())  # noqa: S324
+    return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
     )
-    return said[0].split(" ")[1].partition("?")[0]

@@ -92,11 +92,13 @@ class Detector:
             if cluster is not None:
                 touched.setdefault(cluster.number, (cluster, []))[1].append(cluster.members[key])
                 self._clusters.remove(key)
-                self._note(key, "it was deleted at its source")
         due: list[Alert] = []
         for number in sorted(touched):
             cluster, gone = touched[number]
-            due += self._weaken(cluster, gone, now)
+            fate = "updated by its issuer" if _replaced(cluster, gone) else "deleted at its source"
+            for member in gone:
+                self._note(member.key, f"it was {fate}")
+            due += self._weaken(cluster, gone, now, fate=fate)
         return due + self._flush(now)  # last: an update that was held back shall not tell of what is gone
 
     def explain(self, post_key: str) -> dict[str, Any] | None:
@@ -299,8 +301,8 @@ class Detector:
             return self._retract(cluster, now, "the issuer cancelled its warning")
         return self._revise(cluster, now, correction="the issuer cancelled its warning", afresh=True)
 
-    def _weaken(self, cluster: Cluster, gone: Sequence[Member], now: datetime) -> list[Alert]:
-        """Its evidence ``gone`` was deleted: what rested on it is taken back at once."""
+    def _weaken(self, cluster: Cluster, gone: Sequence[Member], now: datetime, *, fate: str) -> list[Alert]:
+        """Its evidence is ``gone``, by what ``fate``: what rested on it is taken back at once."""
         last = cluster.raised
         if last is None or cluster.closed:
             return []
@@ -308,14 +310,14 @@ class Detector:
             return self._retract(cluster, now, "its evidence was deleted at the source")
         assessed = assessment.assess(cluster, now, self._gazetteer, self._weights, afresh=True)
         if assessed.level.rank < last.level.rank:
-            return self._revise(cluster, now, correction="evidence was deleted at its source", afresh=True)
+            return self._revise(cluster, now, correction=f"evidence was {fate}", afresh=True)
         if last.disputed and not cluster.disputed:
-            return self._revise(cluster, now, correction="the denial was deleted at its source", afresh=True)
+            return self._revise(cluster, now, correction=f"the denial was {fate}", afresh=True)
         what = revisions.unfounded(last, cluster.absorbed, assessed, gone)
         if what:
-            return self._revise(cluster, now, correction=f"{what} was deleted at its source", afresh=True)
+            return self._revise(cluster, now, correction=f"{what} was {fate}", afresh=True)
         if {member.key for member in gone} & set(last.quotes):
-            return self._revise(cluster, now, update="a quoted post was deleted at its source", afresh=True)
+            return self._revise(cluster, now, update=f"a quoted post was {fate}", afresh=True)
         return []
 
     def _too_few(self, cluster: Cluster) -> bool:
@@ -479,3 +481,14 @@ class Detector:
         self._verdicts.move_to_end(key)
         while len(self._verdicts) > self._weights.verdicts:
             self._verdicts.popitem(last=False)
+
+
+def _replaced(cluster: Cluster, gone: Sequence[Member]) -> bool:
+    """Do official posts that are still there replace all of them?"""
+    replaced = {
+        f"{member.provider}|{external_id}"
+        for member in cluster.members.values()
+        if member.official is not None and not member.official.cancelled
+        for external_id in member.official.supersedes
+    }
+    return replaced.issuperset(member.key for member in gone)

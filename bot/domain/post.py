@@ -89,13 +89,15 @@ class Arrival:
     """What the inbox holds: an item as one source yielded it.
 
     ``cursor`` resumes that source right after this item. ``at`` is the source's own time of it, from which stream time
-    is made: the provider's sequence time or the receipt for live sources, ``created_at`` for Post lines.
+    is made: the provider's sequence time or the receipt for live sources, ``created_at`` for Post lines. ``local_id``:
+    what this source calls the post when it tells of its end, where that is not its id.
     """
 
     source: str
     cursor: str
     item: Post | Deletion | Gap | Mark
     at: datetime
+    local_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,12 @@ def post_key(provider: str, external_id: str) -> str:
 def versioned(external_id: str, stamp: str) -> str:
     """The id of an edited version. Stamps are numbers, or texts of one length that sort."""
     return f"{external_id}{VERSION}{stamp}"
+
+
+def newer(external_id: str, than: str) -> bool:
+    """Is it a later version of the same post? Two ids, or two keys."""
+    (first, _, stamp), (other, _, before) = external_id.partition(VERSION), than.partition(VERSION)
+    return first == other and _order(stamp) > _order(before)
 
 
 def unversioned(external_id: str) -> str:

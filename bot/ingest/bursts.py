@@ -40,13 +40,14 @@ class Burst:
 class Bursts:
     """Each burst once: it lasts while edits of the page follow each other within ``WINDOW``.
 
-    ``told``: page → the last edit of bursts that were told of before and still last, as ``lasting`` gave them.
+    ``told``: page → the last edit of bursts that were told of before and still last, as ``lasting`` gave them at
+    ``now``. An edit that comes so late that what it belongs to is over counts no more.
     """
 
-    def __init__(self, told: Mapping[str, datetime] | None = None) -> None:
+    def __init__(self, told: Mapping[str, datetime] | None = None, now: datetime | None = None) -> None:
         self._edits: OrderedDict[str, list[Edit]] = OrderedDict()  # the page that was edited last is the last
         self._told = dict(told or {})
-        self._now: datetime | None = None
+        self._now = now
 
     @property
     def lasting(self) -> dict[str, datetime]:
@@ -55,7 +56,8 @@ class Bursts:
 
     def add(self, edit: Edit) -> Burst | None:
         """The burst that this edit completes, unless it was told of. The same edit twice counts once."""
-        self._advance(edit.at)
+        if edit.at < self._advance(edit.at):
+            return None
         edits = self._edits.get(edit.page, [])
         if any(each.key == edit.key for each in edits):
             return None
@@ -63,15 +65,18 @@ class Bursts:
         edits = [each for each in [*edits, edit] if latest - each.at <= WINDOW]
         self._edits[edit.page] = edits
         self._edits.move_to_end(edit.page)
-        if edit.page in self._told:
-            self._told[edit.page] = max(self._told[edit.page], edit.at)
+        last = self._told.get(edit.page)
+        if last is not None and edit.at - last <= WINDOW:
+            self._told[edit.page] = max(last, edit.at)
             return None
+        self._told.pop(edit.page, None)
         if len(edits) < EDITS or len({each.editor for each in edits}) < EDITORS:
             return None
         self._told[edit.page] = latest
         return Burst(page=edit.page, since=min(each.at for each in edits), at=edit.at)
 
-    def _advance(self, at: datetime) -> None:
+    def _advance(self, at: datetime) -> datetime:
+        """The time before which everything is over."""
         self._now = at if self._now is None else max(self._now, at)
         over = self._now - WINDOW - SLACK
         while self._edits:
@@ -81,3 +86,4 @@ class Bursts:
             del self._edits[page]
         for page in [page for page, last in self._told.items() if last < over]:
             del self._told[page]
+        return over

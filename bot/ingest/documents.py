@@ -1,9 +1,9 @@
 """XML from strangers: bytes in, a small tree out. Pure; entities and bombs are refused, mistakes are borne.
 
 Refused: a document type that declares anything, external entities (never looked up), more than 100 levels or 300,000
-elements. Borne: any byte-order mark, an encoding other than the declared one, control characters, the entities of
-HTML, bare ampersands, prefixes that were never declared, and a document that ends in the middle: the entries before
-the first mistake count.
+elements. Borne: any byte-order mark, an encoding other than the declared one (UTF-16 is believed only where it shows),
+control characters, the entities of HTML, bare ampersands, prefixes that were never declared, and a document that ends
+in the middle: the entries before the first mistake count.
 """
 
 import codecs
@@ -47,10 +47,11 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _TEXT_ENCODING = re.compile(
-    r"utf-?(?:8|16|32)(?:[-_]?[lb]e)?|(?:us-)?ascii|latin-?1|(?:iso[-_]?8859|windows|cp)[-_]?\d{1,4}|koi8-[ru]|gb\w{3,6}"
+    r"utf-?8|(?:us-)?ascii|latin-?1|(?:iso[-_]?8859|windows|cp)[-_]?\d{1,4}|koi8-[ru]|gbk|gb\w{3,6}"
     r"|big5(?:-?hkscs)?|shift[-_]?jis|euc[-_](?:jp|kr|cn)|mac-?roman",
     re.IGNORECASE,
 )
+_LATIN = re.compile(r"latin-?1|iso[-_]?8859[-_]?1", re.IGNORECASE)  # as everybody reads it
 _DECLARED = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
 _DECLARATION = re.compile(r"\A\s*<\?xml[^>]{0,1000}\?>|\A\s+")
 _NAMED = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]{1,31};)")
@@ -150,14 +151,14 @@ def decoded(body: bytes, charset: str | None = None) -> str:
     for mark, encoding in _MARKS:
         if body.startswith(mark):
             return body.decode(encoding, "replace").removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
-    if body[:4] in (b"<\0?\0", b"\0<\0?"):
+    if body[:2] in (b"<\0", b"\0<"):
         return body.decode("utf-16-le" if body[:1] == b"<" else "utf-16-be", "replace")
     declared = _DECLARED.match(body[:400])
     for name in (declared.group(1).decode() if declared else None, charset, "utf-8"):
         if name is None or not _TEXT_ENCODING.fullmatch(name):
             continue
         try:
-            return body.decode(name)
+            return body.decode("windows-1252" if _LATIN.fullmatch(name) else name)
         except (UnicodeDecodeError, LookupError):
             continue
     return body.decode("windows-1252", "replace")

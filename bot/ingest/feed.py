@@ -5,8 +5,13 @@ the same id is a Deletion of the old words; the new ones follow as ``ID#v:time``
 An entry that leaves the feed has scrolled off and stays. Where nothing of what was known is left in the feed, entries
 may have come and gone unread: a Gap.
 
+An entry that goes back to the words and the time that it had before is of an old copy of the feed, as a cache may serve
+it: it says nothing. One that is new, but has the words and the time of a known one that has left the feed, is that one
+under a new id, as after a move to other software; it is not told again, and its old words stay if it is edited.
+
 Known of each entry: its version, when it was changed (Unix seconds, empty where it does not say), and under what
-ending of its id it stands: ``-`` for none of them, since it was only seen or its new words were not taken up.
+ending of its id it stands: ``-`` for none of them, since it was only seen or its new words were not taken up. Then the
+versions before with their times, the latest first.
 """
 
 from datetime import datetime, timedelta
@@ -20,6 +25,7 @@ from bot.ingest.feed_entries import Entry
 from bot.ingest.polling import Asked, PollingSource, Step, Told
 
 FRESH = timedelta(hours=1)
+EARLIER = 5  # versions of an entry that are known to be over
 _NOWHERE = "-"
 
 
@@ -39,38 +45,41 @@ class Entries:
 
     def read(self, body: bytes, charset: str | None, asked: Asked) -> Told:
         entries, dropped = feed_entries.decode(body, charset, asked.address)
-        steps = self._gap(entries, asked)
+        renamed = _renamed(entries, asked)
+        steps = [] if renamed else self._gap(entries, asked)
         for entry in _oldest_first(entries):
-            steps += self._steps(entry, asked)
+            if entry.key in renamed:
+                steps.append(Step(remember={entry.key: (entry.version, _stamp(entry), _NOWHERE)}))
+            else:
+                steps += self._steps(entry, asked)
         return Told(steps=tuple(steps), dropped=dropped)
 
     def _gap(self, entries: list[Entry], asked: Asked) -> list[Step]:
+        """Until now, since when the oldest entry that is left was written is only its author's claim."""
         if asked.since is None or not asked.known or any(entry.key in asked.known for entry in entries):
             return []
         if not entries:
             return []
-        until = min((entry.published for entry in entries if entry.published), default=asked.now)
-        if until < asked.since:
-            until = asked.now
         reason = "nothing that was known is left in the feed: what came and went in between is unknown"
-        return [Step(item=post.Gap(since=asked.since, until=until, reason=reason))]
+        return [Step(item=post.Gap(since=asked.since, until=asked.now, reason=reason))]
 
     def _steps(self, entry: Entry, asked: Asked) -> list[Step]:
-        stamp = "" if entry.updated is None else f"{entry.updated.timestamp():.0f}"
+        stamp = _stamp(entry)
         known = asked.known.get(entry.key)
         if known is None:
             stale = asked.since is None and entry.published is not None and asked.now - entry.published > FRESH
             if stale or (asked.since is None and entry.published is None):
                 return [Step(remember={entry.key: (entry.version, stamp, _NOWHERE)})]
             return [self._told(entry, "", stamp, asked.now)]
-        version, before, ending = (*known, "", "", "")[:3]
-        if version == entry.version:
+        version, before, ending, *earlier = known
+        if version == entry.version or f"{entry.version}@{stamp}" in earlier:
             return [Step(remember={entry.key: known})]
-        newer = stamp.isdecimal() and (not before.isdecimal() or int(stamp) > int(before))
+        newer = bool(stamp) and (not before or int(stamp) > int(before))
         new = f"{post.VERSION}{stamp}"
-        rest = {entry.key: (entry.version, stamp or before, _NOWHERE)}
+        earlier = [*([f"{version}@{before}"] if version else []), *earlier][:EARLIER]
+        rest = {entry.key: (entry.version, stamp or before, _NOWHERE, *earlier)}
         if ending == _NOWHERE:
-            return [self._told(entry, new, stamp, asked.now)] if newer else [Step(remember=rest)]
+            return [self._told(entry, new, stamp, asked.now, *earlier)] if newer else [Step(remember=rest)]
         gone = post.Deletion(
             provider=self._provider,
             id=f"{entry.id}{ending}",
@@ -79,10 +88,10 @@ class Entries:
         )
         if not newer:
             return [Step(item=gone, remember=rest)]
-        halfway = {entry.key: ("", before, _NOWHERE)}
-        return [Step(item=gone, remember=halfway), self._told(entry, new, stamp, asked.now)]
+        halfway = {entry.key: ("", before, _NOWHERE, *earlier)}
+        return [Step(item=gone, remember=halfway), self._told(entry, new, stamp, asked.now, *earlier)]
 
-    def _told(self, entry: Entry, ending: str, stamp: str, now: datetime) -> Step:
+    def _told(self, entry: Entry, ending: str, stamp: str, now: datetime, *earlier: str) -> Step:
         written = entry.updated if ending else entry.published
         item = post.Post(
             provider=self._provider,
@@ -98,12 +107,30 @@ class Entries:
             media=entry.media,
             verified=self._official,
         )
-        return Step(item=item, remember={entry.key: (entry.version, stamp, ending)})
+        return Step(item=item, remember={entry.key: (entry.version, stamp, ending, *earlier)})
 
 
 def source(name: str, url: str, *, provider: str, official: bool, **environment: Any) -> PollingSource:
     reading = Entries(provider, official=official)
     return PollingSource(name, url, reading, provider=provider, may_move=True, **environment)
+
+
+def _stamp(entry: Entry) -> str:
+    return "" if entry.updated is None else f"{entry.updated.timestamp():.0f}"
+
+
+def _renamed(entries: list[Entry], asked: Asked) -> set[str]:
+    """Without times the words are enough only where no entry of the feed is known by its id."""
+    strangers = [entry for entry in entries if entry.key not in asked.known]
+    if not strangers:
+        return set()
+    present = {entry.key for entry in entries}
+    left = {tuple(known[:2]) for key, known in asked.known.items() if key not in present}
+    return {
+        entry.key
+        for entry in strangers
+        if (entry.version, _stamp(entry)) in left and (entry.updated is not None or len(strangers) == len(entries))
+    }
 
 
 def _oldest_first(entries: list[Entry]) -> list[Entry]:

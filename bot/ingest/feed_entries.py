@@ -1,19 +1,20 @@
 """RSS 0.9x, 1.0 and 2.0, Atom 0.3 and 1.0: bytes in, entries out. Pure.
 
 Publishers are careless, so whatever makes sense is taken: an entry needs a title or a summary, everything else may be
-missing. Its identity is its guid or id, else its link, else a hash of its words.
+missing. Its identity is its guid or id, else its link, else a hash of its words. A guid that stands for several links
+at once is none. Of several versions of one entry the latest counts.
 """
 
 import hashlib
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from yarl import URL
 
-from bot.domain import post, times
-from bot.ingest import documents, lines, markup
+from bot.domain import post
+from bot.ingest import documents, feed_elements, lines, markup
 from bot.ingest.documents import Node
 from bot.ingest.polling import UnreadableError
 
@@ -21,7 +22,6 @@ MOST_ENTRIES = 1_000
 _LONGEST_ID = 1_000
 _ROOTS = frozenset(("rss", "rdf:RDF", "RDF", "feed"))
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,3}")
-_OFFSETS = re.compile(r"([+-]\d\d)(\d\d)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,33 +57,42 @@ def decode(body: bytes, charset: str | None, base: URL) -> tuple[list[Entry], in
     channel = root if root.name == "feed" else root.first("channel") or root
     langs = _langs(channel.text("language", "dc:language") or channel.attributes.get("xml:lang", ""))
     nodes = [*channel.all("item"), *channel.all("entry")] or root.all("item")
+    read = [_entry(node, base, langs) for node in nodes[:MOST_ENTRIES]]
+    entries = [entry for entry in read if entry is not None]
+    return _latest(_told_apart(entries)), len(read) - len(entries)
+
+
+def _told_apart(entries: list[Entry]) -> list[Entry]:
+    links: dict[str, set[str]] = {}
+    for entry in entries:
+        links.setdefault(entry.id, set()).update([entry.url] if entry.url else [])
+    return [replace(entry, id=_id(entry.url)) if entry.url and len(links[entry.id]) > 1 else entry for entry in entries]
+
+
+def _latest(entries: Iterable[Entry]) -> list[Entry]:
     found: dict[str, Entry] = {}
-    dropped = 0
-    for node in nodes[:MOST_ENTRIES]:
-        entry = _entry(node, base, langs)
-        if entry is None:
-            dropped += 1
-        else:
-            found.setdefault(entry.id, entry)
-    return list(found.values()), dropped
+    for entry in entries:
+        other = found.setdefault(entry.id, entry)
+        if entry.updated is not None and other.updated is not None and entry.updated > other.updated:
+            found[entry.id] = entry
+    return list(found.values())
 
 
 def _entry(node: Node, base: URL, langs: tuple[str, ...]) -> Entry | None:
     title = _words(node.first("title"))
     summary = _words(node.first("description", "summary", "content:encoded", "content", "tagline"))
-    text = lines.clean(markup.tidy(title if summary.startswith(title) and title == summary else f"{title}\n{summary}"))
+    text = lines.clean(markup.tidy(title if title == summary else f"{title}\n{summary}"))
     if not text:
         return None
     link = _link(node, base)
     own = node.text("guid", "id") or node.attributes.get("rdf:about", "")
-    named = own or link or f"hash:{hashlib.blake2b(text.encode('utf-8', 'replace'), digest_size=12).hexdigest()}"
-    if len(named) > _LONGEST_ID:
-        named = f"hash:{hashlib.blake2b(named.encode('utf-8', 'replace'), digest_size=12).hexdigest()}"
-    updated = _time(node.text("updated", "modified", "dcterms:modified"))
-    published = _time(node.text("pubDate", "published", "issued", "dcterms:issued", "dc:date", "created"))
-    lat, lon = _point(node)
+    updated = feed_elements.moment(node.text("updated", "modified", "dcterms:modified"))
+    published = feed_elements.moment(
+        node.text("pubDate", "published", "issued", "dcterms:issued", "dc:date", "created")
+    )
+    lat, lon = feed_elements.point(node)
     return Entry(
-        id=post.unversioned(named),
+        id=_id(named) if (named := own or link) else _hash(text),
         text=text,
         published=published or updated,
         updated=updated or published,
@@ -94,6 +103,14 @@ def _entry(node: Node, base: URL, langs: tuple[str, ...]) -> Entry | None:
         lon=lon,
         media=_media(node, base),
     )
+
+
+def _id(named: str) -> str:
+    return post.unversioned(named if len(named) <= _LONGEST_ID else _hash(named))
+
+
+def _hash(text: str) -> str:
+    return f"hash:{hashlib.blake2b(text.encode('utf-8', 'replace'), digest_size=12).hexdigest()}"
 
 
 def _words(node: Node | None) -> str:
@@ -146,25 +163,3 @@ def _media(node: Node, base: URL) -> tuple[str, ...]:
 
 def _langs(tag: str) -> tuple[str, ...]:
     return lines.languages([tag]) if _LANGUAGE.fullmatch(tag) else ()
-
-
-def _point(node: Node) -> tuple[float | None, float | None]:
-    place = node.first("geo:Point") or node
-    words = node.text("georss:point").replace(",", " ").split() or [place.text("geo:lat"), place.text("geo:long")]
-    try:
-        lat, lon = float(words[0]), float(words[1])
-    except (ValueError, IndexError):
-        return None, None
-    return (lat, lon) if -90 <= lat <= 90 and -180 <= lon <= 180 else (None, None)
-
-
-def _time(text: str) -> datetime | None:
-    """RFC 822 or RFC 3339, with the usual mistakes; without a zone it is UTC. None where it is none."""
-    if not text or len(text) > 60:
-        return None
-    try:
-        moment = times.from_text(_OFFSETS.sub(r"\1:\2", text)) if text[:4].isdigit() else parsedate_to_datetime(text)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000) if moment.year >= 1970 else None

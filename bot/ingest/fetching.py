@@ -60,9 +60,11 @@ async def fetch(
             async with _get(session, url, headers, timeout_s) as response:
                 if response.status in (*_PERMANENT, *_TEMPORARY):
                     permanent &= response.status in _PERMANENT
-                    url, moved = _target(url, response), permanent
+                    url, moved = redirected(url, response.headers.get("Location", "")), permanent
                     continue
                 if response.status == 304:
+                    if not headers:
+                        raise trouble.LostError("says that nothing has changed (304), which it was not asked")
                     return Document(body=None, url=url, moved=moved)
                 if response.status != 200:
                     raise aiohttp.ClientResponseError(
@@ -94,6 +96,19 @@ async def answer(session: aiohttp.ClientSession, question: str, base: URL, *, ti
         return None
 
 
+def redirected(url: URL, location: str) -> URL:
+    """Where that leads from ``url``. Raises LostError where nobody may be led to."""
+    try:
+        target = url.join(URL(location))
+    except ValueError:
+        raise trouble.LostError("redirects to no address") from None
+    if target.scheme not in ("http", "https") or not target.host or target == url:
+        raise trouble.LostError("redirects to no address")
+    if url.scheme == "https" and target.scheme == "http":
+        raise trouble.LostError("redirects to an address without encryption")
+    return target
+
+
 def _get(
     session: aiohttp.ClientSession, url: URL, headers: dict[str, str], timeout_s: float
 ) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]:
@@ -107,18 +122,6 @@ def _same_host(question: str, base: URL) -> URL | None:
         return url if url.origin() == base.origin() else None
     except ValueError:
         return None
-
-
-def _target(url: URL, response: aiohttp.ClientResponse) -> URL:
-    try:
-        target = url.join(URL(response.headers.get("Location", "")))
-    except ValueError:
-        raise trouble.LostError("redirects to no address") from None
-    if target.scheme not in ("http", "https") or not target.host or target == url:
-        raise trouble.LostError("redirects to no address")
-    if url.scheme == "https" and target.scheme == "http":
-        raise trouble.LostError("redirects to an address without encryption")
-    return target
 
 
 def _charset(response: aiohttp.ClientResponse) -> str | None:

@@ -1,13 +1,12 @@
 """GDACS' RSS feed: bytes in, bulletins out. Pure.
 
 An item is an event (``guid``: its type and number) in its latest episode; the feed begins with a byte-order mark.
+``gdacs:datemodified`` tells an older copy of the feed from a newer one.
 """
 
 import hashlib
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
-from bot.ingest import documents, markup
+from bot.ingest import documents, feed_elements, markup
 from bot.ingest.bulletins import Bulletin
 from bot.ingest.documents import Node
 from bot.ingest.polling import UnreadableError
@@ -46,42 +45,25 @@ def _bulletin(item: Node) -> Bulletin | None:
     if kind not in _CATEGORIES:
         return None
     title, summary = markup.text(item.text("title")), markup.text(item.text("description"))
-    lat, lon = _point(item)
+    lat, lon = feed_elements.point(item)
+    modified = feed_elements.moment(item.text("gdacs:datemodified"))
+    sent_at = modified or feed_elements.moment(item.text("pubDate"))
+    if sent_at is None:
+        raise ValueError
     digest = hashlib.blake2b(f"{level}\0{title}\0{summary}".encode(), digest_size=6).hexdigest()
     episode = item.text("gdacs:episodeid")[:40]
     link = item.text("link")
     return Bulletin(
         key=guid,
         version=f"{episode} {digest}",
-        stamp=f"{episode}.{digest}",
+        stamp=f"{episode if modified is None else f'{modified.timestamp():.0f}'}.{digest}",
+        serial=0 if modified is None else int(modified.timestamp()),
         notable=level in ("Orange", "Red"),
         category=_CATEGORIES[kind],
         text="\n".join(dict.fromkeys((title if title.startswith(level) else f"{level} alert: {title}", summary))),
-        sent_at=_time(item.text("gdacs:datemodified") or item.text("pubDate")),
+        sent_at=sent_at,
         author=AUTHOR,
         url=link if link.startswith(("https://", "http://")) else None,
         lat=lat,
         lon=lon,
     )
-
-
-def _point(item: Node) -> tuple[float | None, float | None]:
-    place = item.first("geo:Point") or item
-    words = item.text("georss:point").split() or [place.text("geo:lat"), place.text("geo:long")]
-    try:
-        lat, lon = float(words[0]), float(words[1])
-    except (ValueError, IndexError):
-        return None, None
-    return (lat, lon) if -90 <= lat <= 90 and -180 <= lon <= 180 else (None, None)
-
-
-def _time(text: str) -> datetime:
-    """RFC 822. Raises ValueError."""
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, IndexError) as error:
-        raise ValueError from error
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    if moment.year < 1970:
-        raise ValueError
-    return moment

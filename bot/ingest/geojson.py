@@ -13,7 +13,17 @@ class _Collection(msgspec.Struct):
     features: list[msgspec.Raw]
 
 
+class _Pagination(msgspec.Struct):
+    next: str
+
+
+class _Page(msgspec.Struct):
+    features: list[msgspec.Raw]
+    pagination: _Pagination
+
+
 _collection = msgspec.json.Decoder(_Collection)
+_page = msgspec.json.Decoder(_Page)
 
 
 def features(body: bytes) -> list[bytes]:
@@ -25,6 +35,15 @@ def features(body: bytes) -> list[bytes]:
     if len(found) > MOST:
         raise UnreadableError(f"sent more than {MOST} entries")
     return found
+
+
+def following(body: bytes) -> str | None:
+    """Where the collection goes on, if it says so; after an empty page it does not."""
+    try:
+        page = _page.decode(body)
+        return page.pagination.next if page.features else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _leniently(body: bytes) -> list[bytes]:

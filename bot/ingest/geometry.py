@@ -33,7 +33,7 @@ def pairs(text: str) -> list[tuple[float, float]]:
 
 
 def outline(coordinates: object) -> list[tuple[float, float]]:
-    """Every position of GeoJSON coordinates, however deep they lie, as (lat, lon)."""
+    """Every position on Earth of GeoJSON coordinates, however deep they lie, as (lat, lon)."""
     found: list[tuple[float, float]] = []
     stack: list[object] = [coordinates]
     while stack and len(found) < MOST_POINTS:
@@ -41,7 +41,9 @@ def outline(coordinates: object) -> list[tuple[float, float]]:
         if not isinstance(each, Sequence) or isinstance(each, str):
             continue
         if len(each) >= 2 and all(isinstance(part, int | float) for part in each[:2]):
-            found.append((float(each[1]), float(each[0])))
+            lon, lat = each[:2]
+            if abs(lat) <= 90 and abs(lon) <= 180:
+                found.append((float(lat), float(lon)))
         else:
             stack.extend(reversed(each))
     return found

@@ -2,13 +2,14 @@
 
 The shapes are those of ``network.bsky.jetstream.subscribeEvents`` (v2) and of ``/subscribe`` (v1), see
 github.com/bluesky-social/jetstream. What does not concern us only moves the cursor: identities, other collections,
-accounts that are back, and ``#sync``, which says that a repository has changed without commits: it comes with every new
-account, names no post, and v1 has no word for it.
+and accounts that are back. ``#sync`` says that a repository has changed without commits: it comes with every new
+account and names no post, so all that it tells is whose posts to ask about again; v1 has no word for it.
 
 An edit is a Deletion of the old words and a Post of the new ones under ``URI#v:REV``, since a stored post never
 changes; whoever keeps posts takes the Deletion of ``URI`` for one of every version of it before that too.
 """
 
+import dataclasses
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar, cast
@@ -41,7 +42,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
     ``items`` is empty for what does not concern us, and where ``skipped``: a post that its author does not want shown
     to everybody. ``key`` is the same for the same event at every host, as far as the protocol allows; None needs no
-    deduplication.
+    deduplication. ``synced``: whose repository has changed in a way that is not told.
     """
 
     time_us: int
@@ -50,6 +51,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     items: tuple[post.Post | post.Deletion, ...] = ()
     key: str | None = None
     skipped: bool = False
+    synced: str | None = None
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -150,7 +152,23 @@ def decode_v2(data: bytes, received_at: datetime, provider: str = PROVIDER) -> F
         return _commit(payload.did, payload, time_us, at, payload.seq, received_at, provider)
     if kind == "account" and payload.account is not None:
         return _account(payload.did, payload.account, time_us, at, payload.seq, provider)
+    if kind == "sync":
+        if not _DID.fullmatch(payload.did):
+            raise BadFrameError("an identifier of the wrong form")
+        return Frame(time_us, at, payload.seq, synced=payload.did)
     return Frame(time_us, at, payload.seq)
+
+
+def dated(frame: Frame, now: datetime) -> Frame:
+    """``frame``, whose own time lies in the future, as if it were of ``now``."""
+    items = tuple(
+        dataclasses.replace(item, created_at=min(item.created_at, now))
+        if isinstance(item, post.Post)
+        else dataclasses.replace(item, deleted_at=now)
+        for item in frame.items
+    )
+    time_us = (now - _EPOCH) // _MICROSECOND
+    return msgspec.structs.replace(frame, time_us=time_us, at=from_us(time_us), items=items)
 
 
 def from_us(time_us: int) -> datetime:

@@ -9,6 +9,10 @@ Gaps. Servers keep some 36 hours. v2 says when it cannot go back so far, v1 does
 or an answer that begins well after the last event that we had, is a gap, because that event itself was asked for again.
 A gap runs from that event to the first one of the answer. It is an item like any other, so that it is recorded with the
 cursor that passes it.
+
+Wrong clocks. What comes with a time in the future is taken as of now; v1's cursor stays where the times made sense, so
+that it all comes again after a break. v1 keeps the past by its time: where that jumps back, what the server dated so
+before we came cannot be asked for any more, which is a gap; then we go on from there.
 """
 
 from collections import deque
@@ -25,6 +29,7 @@ from bot.ingest.jetstream_frames import Frame, Notice
 REWIND = timedelta(seconds=5)
 REWIND_ELSEWHERE = timedelta(seconds=60)
 KEPT = timedelta(hours=36)  # how far back Bluesky's own servers go
+BACK_US = 60_000_000  # events are out of order by milliseconds; what is older than that comes of a clock that was set
 SEEN = 131_072  # event keys remembered: REWIND_ELSEWHERE at some 2,000 posts a second
 
 log = structlog.get_logger()
@@ -77,11 +82,14 @@ class Stream:
         self._begun = False  # has this connection sent an event?
         self._tolerance = timedelta(0)
         self._doubt: str | None = None  # why we know that something is missing
+        self._latest_us = 0  # by time: of the last event of this connection, or what it was asked for
+        self._asked_at: datetime | None = None
         self.asked_back = False
         self.skipped = 0  # posts that are not for us
 
     def ask(self, host: str, now: datetime, *, by_number: bool) -> int | None:
         """The cursor that goes on where we are, None for the present; called once for each connection."""
+        self._latest_us, self._asked_at = 0, now
         cursor = self._cursor(host, now, by_number=by_number)
         self._begun = False
         self._doubt = "the server no longer keeps what followed" if self._too_old else None
@@ -101,7 +109,13 @@ class Stream:
         overdue = now - jetstream_frames.from_us(position.time_us) > KEPT
         rewind = REWIND if somewhere else REWIND_ELSEWHERE
         self._tolerance = timedelta(0) if overdue else rewind
-        return max(position.time_us - rewind // timedelta(microseconds=1), 0)
+        self._latest_us = max(position.time_us - rewind // timedelta(microseconds=1), 0)
+        return self._latest_us
+
+    @property
+    def here(self) -> Position | None:
+        """After the last event; None before there was one."""
+        return self._position if self._position is not None and self._position.seen else None
 
     def connected(self, now: datetime) -> None:
         if self._position is None:
@@ -123,16 +137,21 @@ class Stream:
             self._position = replace(self._position, host="", seq=None)
             raise AskAgainError
 
-    def take(self, frame: Frame, host: str) -> Sequence[post.Arrival]:
-        """What ``frame`` adds, a gap before it included; nothing where we have seen it."""
+    def take(self, frame: Frame, host: str, *, dated: bool = False) -> Sequence[post.Arrival]:
+        """What ``frame`` adds, a gap before it included; nothing where we have seen it. ``dated``: the time is ours."""
         before = self._position
         seq = frame.seq
         if seq is not None and before is not None and before.seq and seq <= before.seq and before.host == host:
             self._begun = True
             return ()
-        arrivals = [] if self._begun else self._gap(before, frame, host)
+        back = frame.time_us < self._latest_us - BACK_US and (seq is None or not self._begun)
+        arrivals = [] if self._begun and not back else self._gap(before, frame, host, back=back)
         self._begun, self._too_old = True, 0
-        self._position = position = _moved(before, frame, host)
+        if seq is None and dated and before is not None and not arrivals:
+            position = before
+        else:
+            self._latest_us = frame.time_us
+            self._position = position = _moved(before, frame, host, back=back)
         if frame.key is not None and not self._seen.add(frame.key):
             return arrivals
         if frame.skipped:
@@ -144,29 +163,32 @@ class Stream:
             arrivals.append(post.Arrival(source=self._name, cursor=at.cursor, item=item, at=frame.at))
         return arrivals
 
-    def _gap(self, before: Position | None, frame: Frame, host: str) -> list[post.Arrival]:
-        """Is something missing between where we were and the first event of this connection?"""
+    def _gap(self, before: Position | None, frame: Frame, host: str, *, back: bool) -> list[post.Arrival]:
+        """Is something missing between where we were and the first event of this connection, or that of a clock that
+        was set ``back``?"""
         if before is None or not before.seen or not (self.asked_back or self._doubt):
             return []
-        missing = timedelta(microseconds=frame.time_us - before.time_us)
-        by_number = frame.seq is not None and before.seq is not None and before.host == host and not self._doubt
-        if by_number or missing <= (timedelta(0) if self._doubt else self._tolerance):
-            return []
-        gap = post.Gap(
-            since=jetstream_frames.from_us(before.time_us),
-            until=frame.at,
-            reason=self._doubt or "the server did not go back as far as it was asked to",
-        )
+        since, until = jetstream_frames.from_us(before.time_us), frame.at
+        if back:
+            since, until = until, since if self._asked_at is None else max(since, self._asked_at)
+            reason = "the server's clock was set back"
+        else:
+            by_number = frame.seq is not None and before.seq is not None and before.host == host and not self._doubt
+            missing = timedelta(microseconds=frame.time_us - before.time_us)
+            if by_number or missing <= (timedelta(0) if self._doubt else self._tolerance):
+                return []
+            reason = self._doubt or "the server did not go back as far as it was asked to"
+        gap = post.Gap(since=since, until=until, reason=reason)
         log.warning("source_gap", source=self._name, since=gap.since, until=gap.until, reason=gap.reason)
         passed = Position(frame.time_us, host, None if frame.seq is None else frame.seq - 1)
         return [post.Arrival(source=self._name, cursor=passed.cursor, item=gap, at=frame.at)]
 
 
-def _moved(before: Position | None, frame: Frame, host: str) -> Position:
-    """Right after ``frame``. By time we never go back: events may arrive some milliseconds out of order, and while an
-    other host still repeats what we had, we are where the first one left us.
+def _moved(before: Position | None, frame: Frame, host: str, *, back: bool) -> Position:
+    """Right after ``frame``. By time we go back only where a clock was set ``back``: events may arrive milliseconds out
+    of order, and while another host repeats what we had, we are where the first one left us.
     """
-    if frame.seq is None and before is not None and before.seen and frame.time_us < before.time_us:
+    if frame.seq is None and before is not None and before.seen and frame.time_us < before.time_us and not back:
         return before
     return Position(frame.time_us, host, frame.seq)
 

@@ -4,17 +4,19 @@ An instance hands on what its users' followed accounts post anywhere, so several
 is the same Post at all of them, since its ``uri`` is its id. The token's scope is ``read:statuses``.
 
 Resuming. The stream replays nothing. We connect first, then fetch the timeline's pages from the last status that we had
-up to the moment of the connection, then read on; what comes twice is known by its local id and version. A status that
-came from elsewhere late has the number of when it was written, so we go back 2 minutes further; what the instance
-received later than that while we were away is lost to us. More than MOST_PAGES pages are not fetched: a gap.
+up to what was the newest one after the connection, then read on; what comes twice is known by its local id and version.
+A status that came from elsewhere late has the number of when it was written, so we go back 2 minutes further; what the
+instance received later than that while we were away is lost to us. More than MOST_PAGES pages are not fetched: a gap.
 
-Edits and deletions of the time of an outage are in no timeline. The outage is therefore a gap too, which says so.
+Edits and deletions of the time of an outage are in no timeline. The outage is therefore a gap too, which says so. After
+it, and once a day, the instance is asked what has become of all the statuses that we keep (``mastodon_recheck``).
 
 Edits. The old words go with a Deletion, the new ones come as a Post with the id ``uri#v:T``, T being the time of the
-edit in Unix milliseconds. Deletions name a local id only: for the last 131,072 statuses of this process we know whose.
-Any other one may concern what was read before that; nothing can be asked about it, so it is counted as skipped.
+edit in Unix milliseconds. Deletions name a local id only: for the last 131,072 statuses of this process we know whose,
+of older ones the store knows it. Any other one concerns what we never kept, so it is counted as skipped.
 
-Left out: what is not public, and accounts with ``noindex`` or with ``discoverable`` set to false; bots are not.
+Left out: what is not public, and accounts with ``noindex`` or with ``discoverable`` set to false; bots are not. Where
+an account says so later, the words that we kept go when we ask again.
 """
 
 import asyncio
@@ -23,25 +25,23 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import aiohttp
 import structlog
 from yarl import URL
 
-from bot.domain import post, times
-from bot.ingest import addresses, backoff, bodies, mastodon_statuses, sse, trouble
+from bot.domain import post
+from bot.ingest import addresses, backoff, bodies, mastodon_recheck, mastodon_requests, mastodon_statuses, sse, trouble
 from bot.ingest.mastodon_statuses import BadStatusError
 from bot.ingest.mastodon_timeline import Position, Timeline
 from bot.ingest.source import SourceHealth, State
 
 HEARTBEAT_S = 15.0  # the server's comment ``:thump``
-REQUEST_S = 30.0
-AHEAD = timedelta(seconds=2)  # how far a page has to reach beyond the moment of the connection
 PAGE = 40
 MOST_PAGES = 250  # of the 300 requests in 5 minutes that Mastodon allows
-LONGEST_PAUSE_S = 900.0
+TIMELINE = "api/v1/timelines/public"
 
 log = structlog.get_logger()
 
@@ -87,6 +87,13 @@ class MastodonSource:
         self._clock = clock
         self._monotonic = monotonic
         self._sleep = sleep
+        self.recheck(None)
+
+    def recheck(self, kept: mastodon_recheck.Kept | None) -> None:
+        """From now on ask the instance again about the statuses that are kept; before that, what was edited or deleted
+        during an outage is never learned."""
+        self._kept = kept
+        self._rounds = mastodon_recheck.Rounds(kept, self._url, clock=self._clock, monotonic=self._monotonic)
 
     async def posts(self, after: str | None) -> AsyncGenerator[post.Arrival, None]:
         timeline = Timeline(
@@ -104,11 +111,13 @@ class MastodonSource:
                         while catching_up is not None and not catching_up.done:
                             for arrival in await self._catch_up(session, timeline, catching_up):
                                 yield arrival
+                        if catching_up is not None:
+                            self._rounds.soon()
                         parser = sse.Parser()
                         while True:
                             chunk, waited = await bodies.more(response, self._silence_s, "heartbeat")
                             for event in parser.feed(chunk):
-                                for arrival in self._heed(timeline, event):
+                                for arrival in await self._heed(timeline, event):
                                     yield arrival
                             if waited:
                                 timeline.heard(self._clock())
@@ -116,6 +125,8 @@ class MastodonSource:
                                     yield mark
                             self.health.dropped += parser.dropped
                             parser.dropped = 0
+                            for arrival in await self._recheck_some(session, timeline):
+                                yield arrival
                 except (aiohttp.ClientError, OSError, TimeoutError, trouble.LostError) as error:
                     found = self._trouble(error)
                 healthy_s = 0.0 if connected_at is None else self._monotonic() - connected_at
@@ -123,6 +134,8 @@ class MastodonSource:
                 trouble.waiting(self.name, self.health, found, wait_s, self._clock())
                 await self._sleep(wait_s)
                 self.health.reconnects += connected_at is not None
+                for arrival in await self._recheck_some(session, timeline):
+                    yield arrival
 
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -135,7 +148,7 @@ class MastodonSource:
     async def _connected(self, session: aiohttp.ClientSession) -> AsyncIterator[aiohttp.ClientResponse]:
         base = await self._streaming_url(session)
         path = "api/v1/streaming/public/local" if self._local else "api/v1/streaming/public"
-        async with asyncio.timeout(REQUEST_S):
+        async with asyncio.timeout(mastodon_requests.REQUEST_S):
             response = await session.get(
                 base / path, headers={"Accept": "text/event-stream"}, allow_redirects=False, raise_for_status=True
             )
@@ -150,7 +163,7 @@ class MastodonSource:
     async def _streaming_url(self, session: aiohttp.ClientSession) -> URL:
         """Where the instance says that its streams are: often another host, and redirects would lose the token."""
         async with (
-            asyncio.timeout(REQUEST_S),
+            asyncio.timeout(mastodon_requests.REQUEST_S),
             session.get(self._url / "api/v2/instance", allow_redirects=False) as response,
         ):
             if response.status == 429 or response.status >= 500:
@@ -170,21 +183,24 @@ class MastodonSource:
     ) -> "_CatchingUp | None":
         """What is to be fetched before the stream is read. At the very beginning: nothing, but where we are."""
         now = self._clock()
+        newest, pause_s = await self._page(session, {"limit": "1"})
+        last = newest[-1][0] if newest else ""
         if timeline.position is None:
-            newest, _ = await self._page(session, {"limit": "1"})
-            at = newest[-1][0] if newest else "0"
-            if not at:
+            if newest and not last:
                 raise trouble.LostError("answered with a status whose id is none")
-            timeline.start(at, now)
+            timeline.start(last or "0", now)
             return None
-        connected_at = _date(response, now)
-        return _CatchingUp(
-            after=timeline.rewound(),
-            since=timeline.position.seen_at,
+        server_now = _date(response, now)
+        fetch = _CatchingUp(
+            after=timeline.rewound(now, server_now),
+            last=last,
+            outage=timeline.outage(now, server_now),
             began=now,
-            connected_at=connected_at,
             pages=self._most_pages,
         )
+        if pause_s:
+            await self._sleep(pause_s)
+        return fetch
 
     async def _catch_up(
         self, session: aiohttp.ClientSession, timeline: Timeline, fetch: "_CatchingUp"
@@ -196,20 +212,21 @@ class MastodonSource:
         for _, raw in statuses:
             arrivals += self._add(timeline, raw)
         fetch.pages -= 1
-        newest = max((each for each, _ in statuses if each), key=mastodon_statuses.order, default=None)
-        reached = None if newest is None else mastodon_statuses.id_time(newest)
+        order = mastodon_statuses.order
+        newest = max((each for each, _ in statuses if each), key=order, default=None)
+        again = "are asked for again" if self._kept else "could not be"
         if gone_too_far:
             fetch.done = True
             reason = f"more than {self._most_pages} pages had to be fetched; the rest was not"
-        elif newest is None or (reached is not None and reached >= fetch.connected_at + AHEAD):
+        elif newest is None or (fetch.last and order(newest) >= order(fetch.last)):
             fetch.done = True
-            reason = "not connected: the posts were fetched afterwards, edits and deletions could not be"
-        elif mastodon_statuses.order(newest) <= mastodon_statuses.order(fetch.after):
+            reason = f"not connected: the posts were fetched afterwards, edits and deletions {again}"
+        elif order(newest) <= order(fetch.after):
             raise trouble.LostError("answered with the same page again")
         else:
             fetch.after = newest
         if fetch.done:
-            arrivals.append(timeline.gap(fetch.since, fetch.began, reason))
+            arrivals.append(timeline.gap(*fetch.outage, reason, fetch.began))
         elif pause_s:
             await self._sleep(pause_s)
         return arrivals
@@ -219,19 +236,46 @@ class MastodonSource:
     ) -> tuple[list[tuple[str, bytes]], float]:
         """A page of the timeline, and for how long the server wants to be left alone after it."""
         query = {"limit": str(PAGE)} | ({"local": "true"} if self._local else {}) | query
-        async with (
-            asyncio.timeout(REQUEST_S),
-            session.get(
-                self._url / "api/v1/timelines/public", params=query, allow_redirects=False, raise_for_status=True
-            ) as response,
-        ):
-            body = await bodies.read(response)
+        body, headers = await mastodon_requests.get(session, self._url / TIMELINE, list(query.items()))
         try:
-            return mastodon_statuses.page(body), _pause_s(response, self._clock())
+            return mastodon_statuses.page(body), mastodon_requests.pause_s(headers, self._clock())
         except BadStatusError:
             raise trouble.LostError("answered with something else than a timeline") from None
 
-    def _heed(self, timeline: Timeline, event: sse.Event) -> list[post.Arrival]:
+    async def _recheck_some(self, session: aiohttp.ClientSession, timeline: Timeline) -> list[post.Arrival]:
+        """What has become of statuses that are kept; a failure is told, and does not touch the stream."""
+        if self._kept is None or timeline.position is None:
+            return []
+        arrivals = []
+        try:
+            for answer in await self._rounds.some(session):
+                arrivals += await self._answered(timeline, answer)
+        except (aiohttp.ClientError, OSError, TimeoutError, trouble.LostError) as error:
+            trouble.warn("recheck_failed", self.name, self.health, self._trouble(error))
+        if self._rounds.overdue:
+            self.health.last_error = f"{self._url.host} could not be asked within two days what was edited or deleted"
+            self.health.remedy = "it allows too few requests: keep its posts for less long, or read local posts only"
+        return arrivals
+
+    async def _answered(self, timeline: Timeline, answer: mastodon_recheck.Answer) -> list[post.Arrival]:
+        if not await self._recalled(timeline, answer.local_id):
+            return []
+        now = self._clock()
+        if answer.raw is None:
+            return timeline.delete(answer.local_id, now)
+        status = self._decoded(answer.raw, now)
+        return [] if status is None else timeline.found(status, now)
+
+    async def _recalled(self, timeline: Timeline, local_id: str) -> bool:
+        """Is it a status that is kept, or one of the last that we read?"""
+        if timeline.knows(local_id):
+            return True
+        kept = None if self._kept is None else await self._kept.post_of(local_id)
+        if kept is not None:
+            timeline.recall(local_id, kept)
+        return kept is not None
+
+    async def _heed(self, timeline: Timeline, event: sse.Event) -> list[post.Arrival]:
         match event.event:
             case _ if event.comment:
                 return []
@@ -239,22 +283,29 @@ class MastodonSource:
                 return self._add(timeline, event.data, edited=event.event == "status.update")
             case "delete":
                 try:
-                    gone = timeline.delete(mastodon_statuses.local_id(event.data), self._clock())
+                    local_id = mastodon_statuses.local_id(event.data)
                 except BadStatusError as error:
                     return self._drop(error)
-                self.health.skipped += not gone
-                return gone
+                known = await self._recalled(timeline, local_id)
+                self.health.skipped += not known
+                return timeline.delete(local_id, self._clock()) if known else []
             case _:
                 return []
 
     def _add(self, timeline: Timeline, raw: bytes, *, edited: bool = False) -> list[post.Arrival]:
         now = self._clock()
-        try:
-            status = mastodon_statuses.decode(raw, now, provider=self.provider, undiscoverable=self._undiscoverable)
-        except BadStatusError as error:
-            return self._drop(error)
+        status = self._decoded(raw, now)
+        if status is None:
+            return []
         self.health.skipped += status.post is None
         return timeline.add(status, now, edited=edited)
+
+    def _decoded(self, raw: bytes, now: datetime) -> mastodon_statuses.Status | None:
+        try:
+            return mastodon_statuses.decode(raw, now, provider=self.provider, undiscoverable=self._undiscoverable)
+        except BadStatusError as error:
+            self._drop(error)
+            return None
 
     def _drop(self, error: BadStatusError) -> list[post.Arrival]:
         trouble.dropped(self.name, self.health, str(error))
@@ -263,18 +314,18 @@ class MastodonSource:
     def _trouble(self, error: Exception) -> trouble.Trouble:
         found = trouble.of(error, self._url.host or "", self._clock(), refused=_remedy(error, self.name, self._url))
         if isinstance(error, aiohttp.ClientResponseError) and error.status == 429 and found.retry_after_s is None:
-            return replace(found, retry_after_s=_reset_s(error.headers, self._clock()))
+            return replace(found, retry_after_s=mastodon_requests.asked_s(error.headers, self._clock()))
         return found
 
 
 @dataclass(slots=True, kw_only=True)
 class _CatchingUp:
-    """The pages between the last status before an outage and the connection after it."""
+    """The pages between the last status before an outage and ``last``, the newest one after the connection."""
 
     after: str
-    since: datetime
+    last: str
+    outage: tuple[datetime, datetime]
     began: datetime
-    connected_at: datetime  # the same by the server's clock
     pages: int
     done: bool = False
 
@@ -286,20 +337,6 @@ def _date(response: aiohttp.ClientResponse, now: datetime) -> datetime:
     except (ValueError, TypeError):
         return now
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when
-
-
-def _pause_s(response: aiohttp.ClientResponse, now: datetime) -> float:
-    """Until the allowance is renewed, where it is used up."""
-    return (_reset_s(response.headers, now) or 0.0) if response.headers.get("X-RateLimit-Remaining") == "0" else 0.0
-
-
-def _reset_s(headers: object, now: datetime) -> float | None:
-    text = headers.get("X-RateLimit-Reset") if hasattr(headers, "get") else None
-    try:
-        seconds = (times.from_text(text) - now).total_seconds() if isinstance(text, str) else None
-    except (ValueError, OverflowError):
-        return None
-    return None if seconds is None else min(max(seconds, 0.0), LONGEST_PAUSE_S)
 
 
 def _remedy(error: Exception, name: str, url: URL) -> str:

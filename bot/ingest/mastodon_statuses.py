@@ -76,6 +76,10 @@ class _Numbered(msgspec.Struct):
     id: str
 
 
+class _Problem(msgspec.Struct):
+    error: str
+
+
 class _Urls(msgspec.Struct):
     streaming: str = ""
 
@@ -92,6 +96,7 @@ _status = msgspec.json.Decoder(_Status)
 _page = msgspec.json.Decoder(list[msgspec.Raw])
 _numbered = msgspec.json.Decoder(_Numbered)
 _instance = msgspec.json.Decoder(_Instance)
+_problem = msgspec.json.Decoder(_Problem)
 
 
 def decode(data: bytes, received_at: datetime, *, provider: str, undiscoverable: bool = False) -> Status:
@@ -148,6 +153,20 @@ def streaming_url(data: bytes) -> str:
         return ""
 
 
+def problem(data: bytes) -> str:
+    """The API's own word for why it said no; empty where no API speaks."""
+    try:
+        return str(_decode(_problem, data).error)
+    except BadStatusError:
+        return ""
+
+
+def split(id: str) -> tuple[str, int]:
+    """The ``uri`` and the version in the id of a post."""
+    uri, _, stamp = id.partition(post.VERSION)
+    return uri, int(stamp) if stamp.isascii() and stamp.isdigit() else 0
+
+
 def versioned(uri: str, version: int) -> str:
     """The id of a post: a version of its own for each edit."""
     return post.versioned(uri, f"{version}") if version else uri
@@ -169,12 +188,9 @@ def id_time(local: str) -> datetime | None:
     return _EPOCH + milliseconds * _MILLISECOND if milliseconds in _PLAUSIBLE_MS else None
 
 
-def back(local: str, by: timedelta) -> str:
-    """The first id of so much earlier; the same id where ids hold no time."""
-    at = id_time(local)
-    if at is None:
-        return local
-    return str(((at - by - _EPOCH) // _MILLISECOND) << 16)
+def first_id(at: datetime) -> str:
+    """The first id of that moment."""
+    return str(max((at - _EPOCH) // _MILLISECOND, 0) << 16)
 
 
 def _decode(decoder: msgspec.json.Decoder[Any], data: bytes, *, most: int = MAX_STATUS) -> Any:

@@ -1,10 +1,13 @@
 """Meteoalarm, the weather warnings of Europe's national services: its Atom feed. CC BY 4.0, EUMETNET members.
 
 Severe and extreme warnings are told. What an update or a cancellation refers to stands in the CAP message behind the
-entry, which is asked for where anything that was told could be meant. A warning that leaves the feed has ended.
+entry, which is asked for where anything that was told, or could be told now, may be meant. Where it cannot be had for
+ten minutes, a severe update is told all the same, beside what it replaces; a cancellation is asked about as long as it
+is in the feed. A warning that leaves the feed has ended.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +18,8 @@ from bot.ingest.meteoalarm_warnings import Found
 from bot.ingest.polling import Asked, PollingSource, Step, Told, UnreadableError
 
 _SHOWN = timedelta(hours=1)
+_PATIENCE = timedelta(minutes=10)
+_ASKED = "?"  # the version of a warning about which was asked in vain, with the time of the first try
 
 
 class Warnings:
@@ -32,12 +37,17 @@ class Warnings:
 
     def read(self, body: bytes, charset: str | None, asked: Asked) -> Told:
         found, dropped = meteoalarm_warnings.decode(body, charset)
-        open_ = [each for each in found if _is_open(each, asked)]
-        open_.sort(key=lambda each: not (each.bulletin.cancelled or each.bulletin.notable))
+        open_ = _open(found, asked)
         if open_ and asked.answers is None:
             return Told(questions=tuple(dict.fromkeys(each.message or "" for each in open_)))
-        later = {each.bulletin.key for each in open_ if (asked.answers or {}).get(each.message or "") is None}
-        ready = [_referring(each, asked) for each in found if each.bulletin.key not in later]
+        answers = _answered(open_, asked)
+        given_up = {each.bulletin.key for each in open_ if each.message not in answers and _is_overdue(each, asked)}
+        later = {each.bulletin.key for each in open_ if each.message not in answers} - given_up
+        ready = [
+            dataclasses.replace(each.bulletin, others=answers.get(each.message or "", each.bulletin.others))
+            for each in found
+            if each.bulletin.key not in later
+        ]
         news = bulletins.news(self._provider, ready, asked)
         told = {key for step in news for key in step.remember}
         settled = {each.bulletin.key: (each.bulletin.version,) for each in open_}
@@ -45,6 +55,7 @@ class Warnings:
             *bulletins.unseen(asked, _SHOWN),
             *news,
             Step(remember={key: value for key, value in settled.items() if key not in told | later}),
+            Step(remember=_in_vain([each for each in open_ if each.bulletin.key in later], asked)),
         )
         return Told(steps=steps, dropped=dropped, complete=not later)
 
@@ -53,19 +64,59 @@ def source(name: str, url: str, *, provider: str, **environment: Any) -> Polling
     return PollingSource(name, url, Warnings(provider), provider=provider, **environment)
 
 
-def _is_open(found: Found, asked: Asked) -> bool:
-    """Does it follow something that may have been told, and its message has not been asked yet what that is?"""
-    if not found.follows or found.message is None or found.bulletin.others or found.bulletin.key in asked.known:
-        return False
-    return any(standing for _, *standing in asked.known.values())
+def _open(found: list[Found], asked: Asked) -> list[Found]:
+    """Those that follow something that was told or could be told now, and whose messages have not said yet what that
+    is: first those that were not asked about before, and of these first what matters most."""
+    stand = any(standing for _, *standing in asked.known.values())
+    new = {each.bulletin.key for each in found if each.bulletin.notable and each.bulletin.key not in asked.known}
+    open_ = [
+        each
+        for each in found
+        if each.follows
+        and each.message is not None
+        and not each.bulletin.others
+        and _tried_at(each, asked) != ""
+        and not bulletins.stale(each.bulletin, asked)
+        and (stand or new - {each.bulletin.key})
+    ]
+    return sorted(
+        open_,
+        key=lambda each: (each.bulletin.key in asked.known, not (each.bulletin.cancelled or each.bulletin.notable)),
+    )
 
 
-def _referring(found: Found, asked: Asked) -> bulletins.Bulletin:
-    answer = (asked.answers or {}).get(found.message or "")
-    if answer is None or not answer.body:
-        return found.bulletin
-    try:
-        others = meteoalarm_warnings.references(answer.body)
-    except UnreadableError:
-        return found.bulletin
-    return dataclasses.replace(found.bulletin, others=others)
+def _tried_at(found: Found, asked: Asked) -> str | None:
+    """In seconds; None where it is new, empty where nothing is left to ask."""
+    if found.bulletin.key not in asked.known:
+        return None
+    version = asked.known[found.bulletin.key][0]
+    return version.removeprefix(_ASKED) if version.startswith(_ASKED) else ""
+
+
+def _answered(open_: list[Found], asked: Asked) -> dict[str, tuple[str, ...]]:
+    """What those messages refer to; one that is not there any more, to nothing."""
+    read: dict[str, tuple[str, ...]] = {}
+    for message in {each.message for each in open_}:
+        answer = (asked.answers or {}).get(message or "")
+        if message is None or answer is None:
+            continue
+        try:
+            read[message] = meteoalarm_warnings.references(answer.body) if answer.status == 200 else ()
+        except UnreadableError:
+            continue
+    return read
+
+
+def _is_overdue(found: Found, asked: Asked) -> bool:
+    tried_at = _tried_at(found, asked)
+    waits = found.bulletin.notable and not found.bulletin.cancelled and tried_at is not None and tried_at.isdecimal()
+    return waits and abs(asked.now.timestamp() - int(tried_at or 0)) >= _PATIENCE.total_seconds()
+
+
+def _in_vain(later: list[Found], asked: Asked) -> Mapping[str, tuple[str, ...]]:
+    now = f"{_ASKED}{int(asked.now.timestamp())}"
+    return {
+        each.bulletin.key: asked.known.get(each.bulletin.key, (now,))
+        for each in later
+        if each.message in (asked.answers or {})
+    }

@@ -1,15 +1,16 @@
 """Meteoalarm's Atom feeds with CAP elements, and single CAP messages: bytes in, bulletins out. Pure.
 
 A feed has one entry for each language, area and outline of a message; all with the same ``cap:identifier`` are one
-bulletin here. Titles are English in every feed ("Orange Wind Warning issued for Ireland - Cork"), events are in the
-issuer's words. Entries do not say what they replace: the CAP message behind them does, in ``references``.
+bulletin here, which says what the English ones of the highest bar say. Titles are English in every feed ("Orange Wind
+Warning issued for Ireland - Cork"), events are in the issuer's words. Entries do not say what they replace: the CAP
+message behind them does, in ``references``.
 """
 
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bot.domain import times
+from bot.domain import post, times
 from bot.ingest import documents, geometry, hazards, markup
 from bot.ingest.bulletins import Bulletin
 from bot.ingest.documents import Node
@@ -66,34 +67,39 @@ def references(message: bytes) -> tuple[str, ...]:
 
 def _identifiers(text: str) -> tuple[str, ...]:
     parts = (reference.split(",") for reference in text.split()[:200])
-    return tuple(dict.fromkeys(part[1] for part in parts if len(part) >= 3 and part[1]))
+    return tuple(dict.fromkeys(post.unversioned(part[1]) for part in parts if len(part) >= 3 and part[1]))
 
 
 def _warning(identifier: str, entries: list[Node]) -> Found | None:
     """None for what is no message about anything real. Raises ValueError where a time makes no sense."""
-    entry = next((each for each in entries if _language(each) == "en"), entries[0])
+    telling = _telling(entries)
+    entry = telling[0]
     kind = entry.text("cap:message_type", "cap:msgType") or "Alert"
     title = markup.text(entry.text("title"))
     event = markup.text(entry.text("cap:event"))
     category = hazards.category(f"{title.partition(' issued for ')[0]} {event}")
     cancelled = kind == "Cancel"
-    if entry.text("cap:status") not in ("Actual", "") or kind not in ("Alert", "Update", "Cancel"):
+    if any(each.text("cap:status") not in ("Actual", "") for each in entries):
         return None
-    if category is None and not cancelled:
+    if any(each.text("cap:scope") not in ("Public", "") for each in entries):
+        return None
+    if kind not in ("Alert", "Update", "Cancel") or (category is None and not cancelled):
         return None
     lat, lon = geometry.centre(
-        [pair for each in entries[:_MOST_AREAS] for pair in geometry.pairs(each.text("cap:polygon", "cap:circle"))]
+        [pair for each in telling[:_MOST_AREAS] for pair in geometry.pairs(each.text("cap:polygon", "cap:circle"))]
     )
+    ends = [_time(until) for each in telling if (until := each.text("cap:expires"))]
+    expires_at = max(ends, default=None)
     bulletin = Bulletin(
-        key=identifier,
+        key=post.unversioned(identifier),
         others=_identifiers(entry.text("cap:references")),
-        notable=any(each.text("cap:severity") in ("Severe", "Extreme") for each in entries),
+        notable=_is_severe(entry),
         cancelled=cancelled,
         category=category or "storm",
         certainty={"Observed": "observed", "Likely": "likely"}.get(entry.text("cap:certainty"), "possible"),
-        text=_text(title, event, entries, cancelled=cancelled),
+        text=_text(title, event, telling, expires_at, cancelled=cancelled),
         sent_at=_time(entry.text("cap:sent", "updated", "published")),
-        expires_at=_time(entry.text("cap:expires")) if entry.text("cap:expires") else None,
+        expires_at=expires_at,
         author=markup.text(entry.text("cap:sender") or _country(title) or "meteoalarm")[:100],
         url=_page(entry),
         lat=lat,
@@ -102,7 +108,19 @@ def _warning(identifier: str, entries: list[Node]) -> Found | None:
     return Found(bulletin=bulletin, message=_message(entry), follows=kind != "Alert")
 
 
-def _text(title: str, event: str, entries: list[Node], *, cancelled: bool) -> str:
+def _telling(entries: list[Node]) -> list[Node]:
+    """Those of one language, English if there is any; of these the severe ones, if there are any."""
+    languages = [_language(each) for each in entries]
+    language = "en" if "en" in languages else languages[0]
+    spoken = [each for each, tag in zip(entries, languages, strict=True) if tag == language]
+    return [each for each in spoken if _is_severe(each)] or spoken
+
+
+def _is_severe(entry: Node) -> bool:
+    return entry.text("cap:severity") in ("Severe", "Extreme")
+
+
+def _text(title: str, event: str, entries: list[Node], expires_at: datetime | None, *, cancelled: bool) -> str:
     """The title once, then every area that the message names, then until when."""
     found = _TITLE.match(title)
     areas = dict.fromkeys(markup.text(each.text("cap:areaDesc"))[:300] for each in entries)
@@ -111,8 +129,8 @@ def _text(title: str, event: str, entries: list[Node], *, cancelled: bool) -> st
     lines = [f"{'Cancelled: ' if cancelled else ''}{head}: {'; '.join(named)}" if named else head]
     if event and event.lower() not in title.lower() and event.isascii():
         lines.append(event)
-    if until := entries[0].text("cap:expires"):
-        lines.append(f"Until {_time(until):%Y-%m-%d %H:%M} UTC")
+    if expires_at is not None:
+        lines.append(f"Until {expires_at:%Y-%m-%d %H:%M} UTC")
     return "\n".join(lines)
 
 

@@ -1,15 +1,20 @@
 """The alerts of the US National Weather Service as GeoJSON: bytes in, bulletins out. Pure.
 
 The shape is CAP 1.2 in JSON, see https://www.weather.gov/documentation/services-web-api. Every message has an id of its
-own and names those that it replaces in ``references``. Only actual messages count, never tests, exercises and drafts.
+own and names those that it replaces in ``references``, and in the parameter ``expiredReferences`` where their time was
+over. Only actual messages to the public count, never tests, exercises and drafts.
+
+What a message does to its hazard stands in its VTEC (NWS Instruction 10-1703), also where the message has no type that
+says so: a message that follows nothing unexpired is an Alert, even if it says that a warning has expired.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from bot.domain import times
+from bot.domain import post, times
 from bot.ingest import geojson, geometry, hazards
 from bot.ingest.bulletins import Bulletin
 
@@ -26,14 +31,9 @@ _STATES = {
     "PR": "Puerto Rico", "GU": "Guam", "VI": "US Virgin Islands", "AS": "American Samoa",
 }  # fmt: skip
 _MOST_REFERENCES = 200
-
-
-class _Geometry(msgspec.Struct):
-    coordinates: Any = None
-
-
-class _Geocode(msgspec.Struct):
-    UGC: list[str] = []
+_VTEC = re.compile(r"/([OTEX])\.([A-Z]{3})\.[A-Z]{4}\.[A-Z]{2}\.[A-Z]\.\d{4}\.")
+_OVER = {"EXP"}
+_LIFTED = {"CAN", "UPG"}
 
 
 class _Reference(msgspec.Struct):
@@ -46,22 +46,24 @@ class _Properties(msgspec.Struct):
     status: str
     message_type: str = msgspec.field(name="messageType")
     event: str
-    severity: str = "Unknown"
-    certainty: str = "Unknown"
-    urgency: str = "Unknown"
-    area: str = msgspec.field(name="areaDesc", default="")
+    scope: str | None = None
+    severity: str | None = None
+    certainty: str | None = None
+    urgency: str | None = None
+    area: str | None = msgspec.field(name="areaDesc", default=None)
     expires: str | None = None
     ends: str | None = None
     headline: str | None = None
     sender: str | None = msgspec.field(name="senderName", default=None)
     address: str | None = msgspec.field(name="@id", default=None)
-    geocode: _Geocode | None = None
+    geocode: Any = None
     references: list[_Reference] | None = None
+    parameters: Any = None
 
 
 class _Feature(msgspec.Struct):
     properties: _Properties
-    geometry: _Geometry | None = None
+    geometry: Any = None
 
 
 _feature = msgspec.json.Decoder(_Feature)
@@ -84,22 +86,26 @@ def decode(body: bytes) -> tuple[list[Bulletin], int]:
 def _bulletin(feature: _Feature) -> Bulletin | None:
     """None for what is no message about anything real. Raises ValueError where its time makes no sense."""
     alert = feature.properties
-    cancelled = alert.message_type == "Cancel"
+    vtec = [found for each in _listed(alert.parameters, "VTEC") if (found := _VTEC.match(each))]
+    does = {found[2] for found in vtec}
+    cancelled = alert.message_type == "Cancel" or (bool(does) and does <= _LIFTED)
     category = hazards.category(alert.event)
     if alert.status != "Actual" or alert.message_type not in ("Alert", "Update", "Cancel"):
         return None
-    if category is None and not cancelled:
+    if alert.scope not in (None, "", "Public") or (vtec and all(found[1] == "T" for found in vtec)):
+        return None
+    if (does and does <= _OVER) or (category is None and not cancelled):
         return None
     if not alert.id or len(alert.id) > 200 or "\0" in alert.id:
         raise ValueError
-    lat, lon = geometry.centre(geometry.outline(feature.geometry.coordinates if feature.geometry else None))
+    lat, lon = geometry.centre(geometry.outline(_member(feature.geometry, "coordinates")))
     return Bulletin(
-        key=alert.id,
-        others=tuple(each.identifier for each in (alert.references or [])[:_MOST_REFERENCES]),
+        key=post.unversioned(alert.id),
+        others=_references(alert),
         notable=alert.severity in ("Severe", "Extreme") or alert.urgency == "Immediate",
         cancelled=cancelled,
         category=category or "storm",
-        certainty={"Observed": "observed", "Likely": "likely"}.get(alert.certainty, "possible"),
+        certainty={"Observed": "observed", "Likely": "likely"}.get(alert.certainty or "", "possible"),
         text=_text(alert, cancelled=cancelled),
         sent_at=_time(alert.sent),
         expires_at=_expires(alert),
@@ -110,19 +116,40 @@ def _bulletin(feature: _Feature) -> Bulletin | None:
     )
 
 
+def _references(alert: _Properties) -> tuple[str, ...]:
+    expired = (
+        reference.split(",") for each in _listed(alert.parameters, "expiredReferences") for reference in each.split()
+    )
+    found = [each.identifier for each in alert.references or []]
+    found += [parts[1] for parts in expired if len(parts) >= 3]
+    names = (each for each in found if each and len(each) <= 200 and each != alert.id)
+    return tuple(dict.fromkeys(map(post.unversioned, names)))[:_MOST_REFERENCES]
+
+
 def _text(alert: _Properties, *, cancelled: bool) -> str:
     """The headline names the event, the times and the office; the states make the names of zones findable."""
-    codes = alert.geocode.UGC if alert.geocode else []
-    states = list(dict.fromkeys(_STATES[code[:2]] for code in codes if code[:2] in _STATES))
-    where = f"{alert.area[:2_000]} ({', '.join([*states, 'United States'])})" if states else alert.area[:2_000]
+    codes = [code[:2] for code in _listed(alert.geocode, "UGC")]
+    states = list(dict.fromkeys(_STATES[code] for code in codes if code in _STATES))
+    area = (alert.area or "")[:2_000]
+    where = f"{area} ({', '.join([*states, 'United States'])})" if states else area
     head = alert.headline or f"{alert.event} issued by {alert.sender or 'NWS'}"
     return f"{'Cancelled: ' if cancelled else ''}{head[:500]}\n{where}"
 
 
 def _expires(alert: _Properties) -> datetime | None:
     """The event's own end where it is given; else the end of the message's validity."""
-    moments = [_time(each) for each in (alert.ends, alert.expires) if each]
-    return max(moments, default=None)
+    end = alert.ends or alert.expires
+    return _time(end) if end else None
+
+
+def _listed(found: object, name: str) -> list[str]:
+    """The strings under that name."""
+    value = _member(found, name)
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _member(found: object, name: str) -> object:
+    return found.get(name) if isinstance(found, dict) else None
 
 
 def _time(text: str) -> datetime:

@@ -3,7 +3,8 @@
 What a document says is a ``Reading``'s matter (pure, on a thread); this module owns the asking and the remembering.
 
 Asking. Conditional requests; redirects are followed by hand, and a permanent one is remembered once its target has
-answered with something readable; one to another host only for feeds. 410 means gone for good: the source stays, says so
+answered with something readable; one to another host only for feeds. Where the new address fails, the old one is asked
+every second time. 410 means gone for good: the source stays, says so
 and asks once a day. The interval moves between the reading's floor and ceiling, by how often the document changed, with
 jitter on top. A server that cannot be reached is tried again after the common back-off, one that answers with an error
 after the interval as well; ``Retry-After`` goes first. A body is at most 10 MB, unpacked.
@@ -18,7 +19,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -39,6 +40,7 @@ QUESTIONS = 20  # further documents that one reading may ask for
 KNOWN = 2_000  # entries of the cursor
 JITTER = 0.1
 MARK_EVERY_S = 300.0
+LONG_S = 3_600.0  # whoever sends us away for longer counts as silent, though it said so
 
 Known = Mapping[str, tuple[str, ...]]
 
@@ -216,23 +218,28 @@ class PollingSource:
         place.base = str(self._url)
         waits = backoff.Backoff(self._rng)
         read_at: float | None = None  # by our own clock, which nobody sets
+        back = False  # do we ask the configured address again, though it has moved?
         reach = Reach(self._url, self._names())
         async with self._session(reach) as session:
             while True:
-                url = self._url if place.moved is None else URL(place.moved)
+                url = self._url if place.moved is None or back else URL(place.moved)
                 now = self._clock()
                 since = place.read_at if read_at is None else now - timedelta(seconds=self._monotonic() - read_at)
                 address = self._reading.address(url, None if since is None else now - since)
                 try:
-                    validators = (place.etag, place.modified) if address == url else (None, None)
+                    validators = (place.etag, place.modified) if address == url and not back else (None, None)
                     document = await fetching.fetch(
                         session, address, *validators, reach=reach, timeout_s=self._timeout_s
                     )
                     told = await self._read(session, document, since, place)
                 except _TROUBLES as error:
+                    back = place.moved is not None and not back
                     await self._sleep(self._failed(error, address, waits))
                     continue
                 read_at = self._monotonic()
+                if back and not document.moved:
+                    place.moved = None
+                back = False
                 for arrival in self._take(place, document, told, same=address == url):
                     yield arrival
                 self._succeeded(waits, changed=any(step.item is not None for step in told.steps))
@@ -254,12 +261,13 @@ class PollingSource:
         asked = Asked(now=self._clock(), since=since, address=document.url, known=dict(place.known))
         try:
             told = await asyncio.to_thread(self._reading.read, document.body, document.charset, asked)
-            if told.questions:
-                answers = {
-                    question: await fetching.answer(session, question, document.url, timeout_s=self._timeout_s)
-                    for question in told.questions[:QUESTIONS]
-                }
-                asked = Asked(now=asked.now, since=since, address=document.url, known=asked.known, answers=answers)
+            answers: dict[str, Answer | None] = {}
+            while new := [each for each in told.questions if each not in answers][: QUESTIONS - len(answers)]:
+                for question in new:
+                    answers[question] = await fetching.answer(
+                        session, question, document.url, timeout_s=self._timeout_s
+                    )
+                asked = replace(asked, answers=dict(answers))
                 told = await asyncio.to_thread(self._reading.read, document.body, document.charset, asked)
         except UnreadableError:
             self.health.dropped += 1
@@ -322,8 +330,9 @@ class PollingSource:
             self._interval_s = min(self._reading.ceiling_s, self._interval_s * 1.25)
         else:
             least_s = 0.0
-        gone = isinstance(error, aiohttp.ClientResponseError) and error.status == 410
-        if gone:
+        long = False
+        if isinstance(error, aiohttp.ClientResponseError) and error.status == 410:
+            long = True
             found = trouble.Trouble(
                 what=f"{host} says that this is gone for good (410)",
                 remedy=f"find its new address and set url, or remove the source {self.name}; it is asked once a day",
@@ -337,12 +346,10 @@ class PollingSource:
             wait_s = least_s + waits.after(0.0)
         else:
             found = trouble.of(error, host, self._clock(), refused="check the source's url; it is asked again")
+            long = (found.retry_after_s or 0.0) > LONG_S
             wait_s = least_s + waits.after(0.0, found.retry_after_s)
-        if self.health.last_error != found.what or self.health.state is not State.WAITING:
-            log.warning("source_failed", source=self.name, error=found.what, remedy=found.remedy, retry_in_s=wait_s)
-        self.health.state = State.WAITING
-        self.health.retry_at = None if gone else self._clock() + timedelta(seconds=wait_s)
+        trouble.waiting(self.name, self.health, found, wait_s, self._clock())
+        if long:
+            self.health.retry_at = None
         self.health.interval = timedelta(seconds=self._interval_s)
-        self.health.last_error = found.what
-        self.health.remedy = found.remedy
         return wait_s

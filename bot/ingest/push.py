@@ -43,7 +43,7 @@ class PushSource:
         """Raises UsageError for a cursor that is none of this source's."""
         if self._database is None:
             raise RuntimeError(f"source {self.name}: was not given a store")
-        number = _number(after)
+        number = await self._number(self._database, after)
         while True:
             self._waker.clear()
             await self._forget(self._database)
@@ -67,9 +67,10 @@ class PushSource:
         with contextlib.suppress(StoreLockedError):
             await database.write(pushed.forget, self.name)
 
-
-def _number(cursor: str | None) -> int:
-    try:
-        return 0 if cursor is None else int(cursor)
-    except ValueError:
-        raise errors.UsageError(f"the cursor {cursor!r} is none of a push source's; was the source renamed?") from None
+    async def _number(self, database: Database, cursor: str | None) -> int:
+        """A cursor beyond every number that was ever given is that of another source which had the name."""
+        if cursor is None:
+            return 0
+        if cursor.isascii() and cursor.isdigit() and int(cursor) <= await database.read(pushed.last_number):
+            return int(cursor)
+        raise errors.UsageError(f"the cursor {cursor!r} is none of a push source's; was the source renamed?")

@@ -24,7 +24,10 @@ class Reach(abc.AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[abc.ResolveResult]:
         """Raises LostError for one that may not be asked, OSError where there is no such name."""
-        found = await self._names.resolve(host, port, family)
+        try:
+            found = await self._names.resolve(host, port, family)
+        except UnicodeError:  # a label that is empty, or longer than there is
+            raise OSError("no name") from None
         if host != self._home and any(inside(each["host"]) for each in found):
             await self._check_home()
         return found
@@ -41,7 +44,7 @@ class Reach(abc.AbstractResolver):
         if not inside(self._home):
             try:
                 found = await self._names.resolve(self._home, 0, socket.AF_UNSPEC)
-            except OSError:
+            except (OSError, UnicodeError):
                 found = []
             if not any(inside(each["host"]) for each in found):
                 raise trouble.LostError("redirects to an address inside a private network")

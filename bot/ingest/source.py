@@ -41,7 +41,7 @@ class SourceHealth:
     reconnects: int = 0
     last_error: str | None = None
     remedy: str | None = None
-    logged: set[str] = field(default_factory=set)
+    logged: set[tuple[str, str]] = field(default_factory=set)
 
     def lag_now(self, now: datetime) -> timedelta | None:
         """None while it is not connected, and before the first item."""

@@ -71,11 +71,14 @@ def waiting(source: str, health: SourceHealth, found: Trouble, wait_s: float, no
     health.retry_at = now + timedelta(seconds=wait_s)
     health.last_error = found.what
     health.remedy = found.remedy
-    if found.what not in health.logged:
-        health.logged.add(found.what)
-        log.warning(
-            "source_disconnected", source=source, error=found.what, remedy=found.remedy, retry_in_s=round(wait_s, 1)
-        )
+    warn("source_disconnected", source, health, found, retry_in_s=round(wait_s, 1))
+
+
+def warn(event: str, source: str, health: SourceHealth, found: Trouble, **more: float) -> None:
+    """Log it, once since the source was last connected."""
+    if (event, found.what) not in health.logged:
+        health.logged.add((event, found.what))
+        log.warning(event, source=source, error=found.what, remedy=found.remedy, **more)
 
 
 def dropped(source: str, health: SourceHealth, reason: str) -> None:

@@ -56,10 +56,15 @@ class Quakes:
         if missing and asked.answers is None:
             return Told(questions=tuple(missing.values()))
         found = [quake.bulletin for quake in _newest(quakes)]
-        for key, question in missing.items():
-            found += self._answered(key, (asked.answers or {}).get(question), asked)
+        answers = {key: (asked.answers or {}).get(question) for key, question in missing.items()}
+        for key, answer in answers.items():
+            found += self._answered(key, answer, asked)
         gap = [] if (shown := _shown(asked.address)) is None else bulletins.unseen(asked, shown)
-        return Told(steps=(*gap, *bulletins.news(self._provider, found, asked)), dropped=dropped)
+        return Told(
+            steps=(*gap, *bulletins.news(self._provider, found, asked)),
+            dropped=dropped,
+            complete=all(answer is not None for answer in answers.values()),
+        )
 
     def _missing(self, quakes: list[Quake], asked: Asked) -> dict[str, str]:
         """What was told, is not an hour old yet and is gone from the list: where its own page is."""
@@ -67,11 +72,11 @@ class Quakes:
         shown = _shown(asked.address)
         if shown is None:
             return {}
-        youngest = asked.now - shown + _MARGIN
+        youngest, latest = asked.now - shown + _MARGIN, asked.now + _MARGIN
         return {
             key: str(asked.address.parent.parent / "detail" / f"{key}.geojson")
             for key, (version, *standing) in asked.known.items()
-            if standing and key not in listed and usgs_quakes.began(version) > youngest
+            if standing and key not in listed and youngest < usgs_quakes.began(version) <= latest
         }
 
     def _answered(self, key: str, answer: Answer | None, asked: Asked) -> list[bulletins.Bulletin]:

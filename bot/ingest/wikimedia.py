@@ -4,16 +4,19 @@ A burst corroborates what posts tell. It is a Post of our own words by one autho
 however many articles are changed, so it never makes an event alone.
 
 Resuming. A connection that breaks goes on after its last event id. A restarted process asks for what came since ten
-minutes before its cursor, counts it again without telling of anything, and knows from the cursor which bursts it has
-told of and still last. So the cursor is a time and these; it moves with the bursts, and each minute by a Mark.
+minutes before its cursor, counts it again, and knows from the cursor which bursts it has told of and still last. So
+the cursor is a time and these; it moves with the bursts, and each minute by a Mark.
 
 Gaps. Further back than ``FURTHEST`` is not asked for: such a burst is no news, and there are some 30 events a second.
-That stretch, or one that the server does not keep any more, is a Gap.
+That stretch is a Gap, and so is one that the server does not keep any more, or in which all its times were wrong: an
+event whose time lies ahead of us, or long before those that came already, cannot be counted. It may have been our clock
+that was wrong, so the server is asked for these once more before they are given up.
 
 The server ends each connection after 15 minutes; that is no trouble.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
@@ -23,7 +26,6 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import msgspec
 import structlog
-from yarl import URL
 
 from bot.domain import errors, post, times
 from bot.ingest import addresses, backoff, bursts, sse, trouble, wikimedia_frames
@@ -35,10 +37,13 @@ DEFAULT_URL = "https://stream.wikimedia.org/v2/stream/recentchange"
 FURTHEST = timedelta(hours=6)
 MARK_EVERY = timedelta(minutes=1)
 LATE = timedelta(minutes=2)  # an answer may begin so much later than it was asked to: there is always some edit
-SILENT_S = 60.0  # the stream of all wikis is never so quiet
+BEHIND = bursts.WINDOW + bursts.SLACK + LATE  # whatever is so much older than what came before cannot be counted
+SILENT_S = 60.0  # the stream of all wikis is never so quiet, whatever heartbeats it sends
+MOST_ID = 8 * 1024  # bytes of an event id; it goes back in a header
 CONNECT_S = 15.0
 READ = 64 * 1024  # bytes
 NOT_KEPT = "the server did not go back as far as it was asked to"
+NOT_PLACED = "the server's times were wrong"
 NOT_ASKED = f"nothing was read for more than {FURTHEST // timedelta(hours=1)} hours"
 
 log = structlog.get_logger()
@@ -46,15 +51,18 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """``at``: everything up to then was counted. ``told``: page → last edit of the bursts that were told of."""
+    """``at``: everything up to then was counted. ``told``: page → last edit of the bursts that were told of.
+    ``untold``: bursts up to then lie in a gap and are not told."""
 
     at: datetime
     told: dict[str, datetime]
+    untold: datetime | None = None
 
     @property
     def cursor(self) -> str:
         told = {page: times.to_text(last) for page, last in sorted(self.told.items())}
-        return msgspec.json.encode({"at": times.to_text(self.at), "told": told}).decode()
+        untold = None if self.untold is None else times.to_text(self.untold)
+        return msgspec.json.encode(_Cursor(at=times.to_text(self.at), told=told, untold=untold)).decode()
 
     @classmethod
     def parse(cls, cursor: str) -> "Position":
@@ -62,14 +70,16 @@ class Position:
         try:
             raw = msgspec.json.decode(cursor.encode(), type=_Cursor)
             told = {page: times.from_text(last) for page, last in raw.told.items()}
-            return cls(at=times.from_text(raw.at), told=told)
+            untold = None if raw.untold is None else times.from_text(raw.untold)
+            return cls(at=times.from_text(raw.at), told=told, untold=untold)
         except (msgspec.MsgspecError, ValueError):
             raise errors.UsageError(f"the cursor {cursor!r} is none of Wikimedia's; was the source renamed?") from None
 
 
-class _Cursor(msgspec.Struct):
+class _Cursor(msgspec.Struct, omit_defaults=True):
     at: str
     told: dict[str, str]
+    untold: str | None = None
 
 
 class WikimediaSource:
@@ -89,6 +99,7 @@ class WikimediaSource:
         provider: str = wikimedia_frames.PROVIDER,
         contact: str | None = None,
         silent_s: float = SILENT_S,
+        connector: Callable[[], aiohttp.BaseConnector] = aiohttp.TCPConnector,
         rng: random.Random | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
@@ -102,6 +113,7 @@ class WikimediaSource:
         self._wikis = frozenset(wikis)
         self._agent = f"Tocsin (self-hosted early warning; {contact or 'no contact set'})"
         self._silent_s = silent_s
+        self._connector = connector
         self._rng = rng or random.Random()
         self._clock = clock
         self._monotonic = monotonic
@@ -113,15 +125,13 @@ class WikimediaSource:
             Present(self._clock, self._monotonic),
         )  # fmt: skip
         waits = backoff.Backoff(self._rng)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=self._silent_s)
-        async with aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": self._agent}) as session:
+        async with self._session() as session:
             while True:
                 connected_at: float | None = None
                 self.health.state = State.CONNECTING
                 found: Trouble | None = None
                 try:
-                    async with session.get(self._asked(counting), headers=counting.headers) as response:
-                        response.raise_for_status()
+                    async with self._answer(session, counting) as response:
                         connected_at = self._connected(counting)
                         async for event in self._events(response):
                             for arrival in counting.take(event, self._clock()):
@@ -142,9 +152,30 @@ class WikimediaSource:
                 await self._sleep(wait_s)
                 self.health.reconnects += connected_at is not None
 
-    def _asked(self, counting: "_Counting") -> URL:
-        since = counting.since(self._clock())
-        return self._url if since is None else self._url.update_query(since=times.to_text(since))
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=self._connector(),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": self._agent},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=self._silent_s),
+        )
+
+    @contextlib.asynccontextmanager
+    async def _answer(
+        self, session: aiohttp.ClientSession, counting: "_Counting"
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A stream of events. Redirects are not followed: who has moved is for the operator to see."""
+        since = counting.ask(self._clock())
+        url = self._url if since is None else self._url.update_query(since=times.to_text(since))
+        async with session.get(url, headers=counting.headers, allow_redirects=False) as response:
+            if response.status != 200:
+                raise aiohttp.ClientResponseError(
+                    response.request_info, (), status=response.status, headers=response.headers
+                )
+            if response.content_type != "text/event-stream":
+                raise LostError("answered with something else than a stream of events")
+            yield response
+            response.close()
 
     def _connected(self, counting: "_Counting") -> float:
         self.health.state = State.LIVE
@@ -152,12 +183,22 @@ class WikimediaSource:
         return self._monotonic()
 
     async def _events(self, response: aiohttp.ClientResponse) -> AsyncIterator[sse.Event]:
+        """Raises TimeoutError where no event comes for ``silent_s``, whatever else does."""
         parser = sse.Parser()
-        while chunk := await response.content.read(READ):
-            before = parser.dropped
+        loop = asyncio.get_running_loop()
+        silent_at = loop.time() + self._silent_s
+        while True:
+            async with asyncio.timeout_at(silent_at):
+                chunk = await response.content.read(READ)
+            if not chunk:
+                return
+            before, heard = parser.dropped, False
             for event in parser.feed(chunk):
                 if not event.comment:
+                    heard = True
                     yield event
+            if heard:
+                silent_at = loop.time() + self._silent_s
             self.health.dropped += parser.dropped - before
 
 
@@ -178,12 +219,16 @@ class _Counting:
         self._provider = provider
         self._wikis = wikis
         self._health = health
-        self._bursts = bursts.Bursts(None if position is None else position.told)
         self._at = None if position is None else position.at
-        self._told_until = self._at  # bursts up to then were told of before and are only counted again
+        self._untold = None if position is None else position.untold
+        self._bursts = bursts.Bursts(None if position is None else position.told, now=self._at)
         self._marked_at = self._at
         self._event_id: str | None = None
-        self._asked: datetime | None = None  # when it was asked by time, until the answer begins
+        self._began = False  # something of the present answer was counted
+        self._asked: datetime | None = None  # what follows that was asked for, where it was asked by time
+        self._theirs: datetime | None = None  # what the server took for the present when our clock was ahead
+        self._unplaced = False  # something had a wrong time since the last event that was counted
+        self._asked_again = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -194,55 +239,87 @@ class _Counting:
     def resumed(self) -> bool:
         return self._event_id is not None or self._asked is not None
 
-    def since(self, now: datetime) -> datetime | None:
+    def ask(self, now: datetime) -> datetime | None:
         """From when on to ask; None: from the present, or from the last event id on."""
-        if self._event_id is not None or self._at is None:
+        self._began = self._unplaced = False
+        self._asked = None
+        if self._at is None:
             return None
-        self._asked = now
-        return max(self._at, now - FURTHEST) - bursts.WINDOW - bursts.SLACK
+        furthest = (now if self._theirs is None else min(now, self._theirs)) - FURTHEST
+        if self._event_id is not None and self._at >= furthest:
+            return None
+        self._event_id = None
+        self._asked = max(self._at, furthest)
+        return self._asked - bursts.WINDOW - bursts.SLACK
 
     def heed(self, error: BaseException) -> None:
-        """A server that does not know our event id any more is asked by time."""
-        if isinstance(error, aiohttp.ClientResponseError) and error.status == 400 and self._event_id is not None:
-            self._event_id, self._told_until = None, self._at
+        """A server that does not know our event id any more, or does not want it, is asked by time."""
+        if isinstance(error, aiohttp.ClientResponseError) and error.status in (400, 413, 431):
+            self._event_id = None
 
     def take(self, event: sse.Event, now: datetime) -> list[post.Arrival]:
+        """Raises LostError where the server is to be asked again."""
         try:
             change = wikimedia_frames.decode(event.data, self._wikis)
-            if change is not None and self._present.precedes(change.at, now):
-                raise wikimedia_frames.BadFrameError("its time lies in the future")
+            if change is not None:
+                self._place(change.at, now)
         except wikimedia_frames.BadFrameError as error:
             trouble.dropped(self._name, self._health, str(error))
             return []
         if change is None:
             return []
         found = self._gap(change.at)
-        self._event_id = event.id or self._event_id
+        self._event_id = event.id if _goes_back(event.id) else None
         self._at = change.at if self._at is None else max(self._at, change.at)
         burst = None if change.edit is None else self._bursts.add(change.edit)
-        if burst is not None and (self._told_until is None or burst.at > self._told_until):
+        if burst is not None and (self._untold is None or burst.at > self._untold):
             item = wikimedia_frames.to_post(burst, change.domain, provider=self._provider, received_at=now)
             found.append(self._arrival(item, self._at))
         elif self._marked_at is None or self._at - self._marked_at >= MARK_EVERY:
             found.append(self._arrival(post.Mark(), self._at))
         return found
 
+    def _place(self, at: datetime, now: datetime) -> None:
+        """Can it be counted by its time? Raises BadFrameError where not."""
+        if self._present.precedes(at, now):
+            self._unplaced = True
+            raise wikimedia_frames.BadFrameError("its time lies in the future")
+        if not self._began and self._asked is not None and at < self._asked - BEHIND and self._theirs is None:
+            self._theirs = at
+            raise LostError("was asked for what is still to come: this machine's clock was ahead")
+        if self._at is not None and at < self._at - BEHIND:
+            self._unplaced = True
+            raise wikimedia_frames.BadFrameError("its time lies far behind")
+
     def _gap(self, first: datetime) -> list[post.Arrival]:
-        """Is something missing between where we were and the first event of an answer that was asked for by time?"""
-        if self._at is None or self._asked is None:
+        """What is missing before an event, if it begins an answer or follows some whose times were wrong."""
+        began, unplaced = self._began, self._unplaced
+        self._began, self._unplaced = True, False
+        if self._at is None or (began and not unplaced):
             return []
-        asked_at, self._asked = self._asked, None
-        until, reason = asked_at - FURTHEST, NOT_ASKED
-        if first - max(self._at, until) > LATE:
-            until, reason = first, NOT_KEPT
-        elif until <= self._at:
+        until = self._at if began or self._asked is None else self._asked
+        reason = NOT_ASKED
+        if first - until > LATE:
+            if unplaced and not self._asked_again:
+                self._asked_again = True
+                raise LostError("sent times that were wrong, or this machine's clock was")
+            until, reason = first, NOT_PLACED if unplaced else NOT_KEPT
+        self._theirs, self._asked_again = None, False
+        if until <= self._at:
             return []
         gap = post.Gap(since=self._at, until=until, reason=reason)
         log.warning("source_gap", source=self._name, since=gap.since, until=until, reason=reason)
-        self._at = self._told_until = until
+        self._at = self._untold = until
         return [self._arrival(gap, until)]
 
     def _arrival(self, item: post.Post | post.Gap | post.Mark, at: datetime) -> post.Arrival:
         self._marked_at = at
-        cursor = Position(at=at, told=self._bursts.lasting).cursor
+        if self._untold is not None and at - self._untold > bursts.WINDOW + bursts.SLACK:
+            self._untold = None
+        cursor = Position(at=at, told=self._bursts.lasting, untold=self._untold).cursor
         return post.Arrival(source=self._name, cursor=cursor, item=item, at=at)
+
+
+def _goes_back(event_id: str | None) -> bool:
+    """Can it stand in a header?"""
+    return event_id is not None and 0 < len(event_id) <= MOST_ID and event_id.isascii() and event_id.isprintable()

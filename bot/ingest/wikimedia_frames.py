@@ -75,7 +75,8 @@ def decode(data: bytes, wikis: Collection[str]) -> Change | None:
     title, editor = raw.title, raw.user
     if not title or not editor or "\0" in title or len(title.encode()) > MAX_TITLE or len(raw.meta.id) > MAX_TITLE:
         raise BadFrameError("an edit without a title or an editor")
-    edit = bursts.Edit(key=raw.meta.id, page=f"{raw.wiki}:{title}", editor=editor, at=at)
+    page = f"{raw.wiki}:{title.replace('_', ' ')}"
+    edit = bursts.Edit(key=raw.meta.id, page=page, editor=editor, at=at)
     return Change(at=at, edit=edit, domain=raw.meta.domain if _DOMAIN.fullmatch(raw.meta.domain) else "")
 
 
@@ -86,8 +87,8 @@ def to_post(burst: bursts.Burst, domain: str, *, provider: str, received_at: dat
     language = _LANGUAGES.get(wiki, found[1] if found else "")
     return post.Post(
         provider=provider,
-        id=f"{burst.page.replace(' ', '_')}:{int(burst.since.timestamp())}",
-        text=lines.clean(f"Many editors are changing the article “{title.replace('_', ' ')}”"),
+        id=post.unversioned(f"{burst.page.replace(' ', '_')}:{int(burst.since.timestamp())}"),
+        text=lines.clean(f"Many editors are changing the article “{title}”"),
         created_at=burst.at,
         received_at=received_at,
         author=AUTHOR,

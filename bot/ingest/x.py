@@ -3,19 +3,23 @@
 The terms bar surveillance and the monitoring of protests, bar what is derived from its posts for users whose mission is
 intelligence, and want deletions honoured within 24 hours: see ``x_recheck``.
 
-Resuming. The stream has no cursor; ours is the time until which we have heard everything, its keep-alives included. An
-outage is a gap, except for as many of its minutes as the plan backfills; then posts come again, and their ids are
-known. While a backfill may still be running, the cursor stays where the outage began.
+Resuming. The stream has no cursor; ours is the time until which we have heard everything, its keep-alives included: see
+``x_reading``. An outage is a gap, except for as many of its minutes as the plan backfills; then posts come again, and
+their ids are known. While a backfill may still be running, the cursor stays where the outage began. The rules of an app
+can be changed by others, so they are looked through again before connecting; a rule that was gone is a gap as well.
 
-Edits. An edit is a post with an id of its own: Deletions of the older ids, then the Post. Withheld posts are left out,
-and so are posts that only other people's rules of the same app match. Retweets are told by ``repost_of``.
+Edits. An edit is a post with an id of its own: Deletions of the older ids, then the Post. Left out are what X withholds
+in any country, since we do not know where our readers are, and what only other people's rules of the same app match.
+Retweets are told by ``repost_of``.
 
 Waiting, as X asks: network errors 0.25 s more each time up to 16 s, HTTP errors 5 s doubling to 320 s, 429 what the
-answer says or 60 s doubling to 960 s; without jitter, since there is one connection for a token.
+answer says or 60 s doubling to 960 s; without jitter, since there is one connection for a token. After a kill X may
+count the old connection for a while, and says 429. While it waits it goes on asking about deletions.
 """
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,16 +28,14 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import structlog
 
-from bot.domain import errors, post
-from bot.ingest import addresses, bodies, trouble, x_posts, x_recheck, x_requests, x_rules
-from bot.ingest.recent import Recent
-from bot.ingest.recheck import Stored
+from bot.domain import post
+from bot.ingest import addresses, bodies, recheck, trouble, x_posts, x_recheck, x_requests, x_rules
 from bot.ingest.source import SourceHealth, State
+from bot.ingest.x_reading import Reading
 
 SILENCE_S = 21.0  # the server sends a line at least every 20 s
 HEALTHY_S = 60.0
-SEEN = 65_536  # ids remembered: 5 minutes of backfill at 200 posts a second
-MARK_EVERY_S = 300.0
+RULES_EVERY_S = 900.0
 STREAM = "2/tweets/search/stream"
 
 log = structlog.get_logger()
@@ -77,12 +79,19 @@ class XSource:
         self._sleep = sleep
         self.recheck(None)
 
-    def recheck(self, stored: Stored | None) -> None:
+    def recheck(self, stored: recheck.Stored | None) -> None:
         """From now on ask X again about what ``stored`` gives: the ids of its posts that we keep."""
-        self._recheck = x_recheck.rounds(stored, self._url, clock=self._clock, monotonic=self._monotonic)
+        self._place = x_recheck.Place()
+        self._recheck = x_recheck.rounds(
+            stored, self._url, self._place, clock=self._clock, monotonic=self._monotonic
+        )  # fmt: skip
+        self._rules_due = -math.inf
+        self._step_s = math.inf if stored is None else recheck.PACE_S
 
     async def posts(self, after: str | None) -> AsyncGenerator[post.Arrival, None]:
-        reading = _Reading(name=self.name, provider=self.provider, heard=None if after is None else _parse(after))
+        reading = Reading(name=self.name, provider=self.provider, after=after)
+        self._place.asked = reading.asked
+        self._rules_due = -math.inf
         waits = _Waits()
         async with aiohttp.ClientSession(
             connector=self._connector(),
@@ -90,55 +99,79 @@ class XSource:
             timeout=aiohttp.ClientTimeout(total=None),
         ) as session:
             while True:
-                connected_at: float | None = None
+                reading.connected_at = None
                 self.health.state = State.CONNECTING
-                for arrival in await self._recheck_some(session, reading):
-                    yield arrival
                 try:
-                    if reading.rules is None:
-                        reading.rules = await self._keep_rules(session)
-                    async with self._connected(session, reading) as response:
-                        connected_at = self._monotonic()
-                        if (gap := reading.resumed(self._clock(), connected_at)) is not None:
-                            yield gap
-                        stream = _Lines()
-                        while True:
-                            chunk, waited = await bodies.more(response, self._silence_s, "keep-alive")
-                            for line in stream.feed(chunk):
-                                for arrival in self._take(reading, line):
-                                    yield arrival
-                            self.health.dropped += stream.dropped
-                            stream.dropped = 0
-                            if waited:
-                                reading.listened(self._clock(), self._monotonic())
-                            for arrival in await self._recheck_some(session, reading):
-                                yield arrival
-                            if (mark := reading.mark(self._monotonic())) is not None:
-                                yield mark
+                    async with contextlib.aclosing(self._listen(session, reading)) as arrivals:
+                        async for arrival in arrivals:
+                            yield arrival
                 except (aiohttp.ClientError, OSError, TimeoutError, trouble.LostError) as error:
                     found = self._trouble(error)
-                    healthy_s = 0.0 if connected_at is None else self._monotonic() - connected_at
+                    healthy_s = 0.0 if reading.connected_at is None else self._monotonic() - reading.connected_at
                     wait_s = waits.after(error, healthy_s, found.retry_after_s)
-                trouble.waiting(self.name, self.health, found, wait_s, self._clock())
-                await self._sleep(wait_s)
-                self.health.reconnects += connected_at is not None
+                    trouble.waiting(self.name, self.health, found, wait_s, self._clock())
+                while wait_s > 0:
+                    if wait_s >= self._step_s:  # else it would only keep us from connecting again
+                        for arrival in await self._recheck_some(session, reading):
+                            yield arrival
+                    step_s = min(wait_s, self._step_s)
+                    await self._sleep(step_s)
+                    wait_s -= step_s
+                self.health.reconnects += reading.connected_at is not None
 
-    async def _keep_rules(self, session: aiohttp.ClientSession) -> frozenset[str]:
-        kept = await x_rules.keep(session, self._url, self._rules)
+    async def _listen(self, session: aiohttp.ClientSession, reading: Reading) -> AsyncGenerator[post.Arrival, None]:
+        """One connection. It ends with an error."""
+        await self._keep_rules(session, reading)
+        async with self._connected(session, reading) as response:
+            date = x_requests.date(response.headers) or self._clock()
+            if (told := reading.resumed(date, self._clock(), self._monotonic())) is not None:
+                yield told
+            stream = _Lines()
+            while True:
+                asked_at = self._monotonic()
+                chunk, _ = await bodies.more(response, self._silence_s, "keep-alive")
+                read_at = self._monotonic()  # before a full inbox keeps us below: what comes meanwhile is not heard yet
+                for line in stream.feed(chunk):
+                    for arrival in self._take(reading, line, read_at):
+                        yield arrival
+                self.health.dropped += stream.dropped
+                stream.dropped = 0
+                if stream.whole:
+                    reading.listened(read_at, read_at - asked_at)
+                for arrival in await self._recheck_some(session, reading):
+                    yield arrival
+                if (mark := reading.mark(self._clock(), self._monotonic())) is not None:
+                    yield mark
+
+    async def _keep_rules(self, session: aiohttp.ClientSession, reading: Reading) -> None:
+        """Before connecting, but not each time that a connection flaps."""
+        if self._monotonic() < self._rules_due:
+            return
+        self._rules_due = self._monotonic() + RULES_EVERY_S
+        try:
+            kept = await x_rules.keep(session, self._url, self._rules)
+        except (aiohttp.ClientError, OSError, TimeoutError, trouble.LostError) as error:
+            if reading.rules is None:
+                self._rules_due = -math.inf
+                raise
+            trouble.warn("rules_not_checked", self.name, self.health, self._trouble(error))
+            return
         for rule, why in kept.refused.items():
             self.health.last_error = f"X refuses the rule {rule!r}: {why}"
             self.health.remedy = f"correct or remove it under rules of [[source]] {self.name}; the others are read"
             log.warning("rule_refused", source=self.name, rule=rule, reason=why)
         if not kept.ids:
+            self._rules_due = -math.inf
             raise _NoRulesError("took none of the rules")
-        return kept.ids
+        reading.rules = kept.ids
+        reading.rules_are_new |= kept.added
 
     @contextlib.asynccontextmanager
     async def _connected(
-        self, session: aiohttp.ClientSession, reading: "_Reading"
+        self, session: aiohttp.ClientSession, reading: Reading
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         query = dict(x_posts.FIELDS)
-        minutes = reading.ask_back(self._backfill, self._clock(), self._monotonic())
+        minutes = reading.ask_back(self._backfill, self._monotonic())
         if minutes:
             query["backfill_minutes"] = str(minutes)
         async with asyncio.timeout(self._silence_s):
@@ -151,10 +184,10 @@ class XSource:
             yield response
             response.close()
 
-    def _take(self, reading: "_Reading", line: bytes) -> list[post.Arrival]:
+    def _take(self, reading: Reading, line: bytes, read_at: float) -> list[post.Arrival]:
         now = self._clock()
         if not line:
-            reading.backfilling = False
+            reading.kept_alive(read_at)
             return []
         try:
             found = x_posts.decode(line, now, provider=self.provider)
@@ -163,23 +196,26 @@ class XSource:
             return []
         if isinstance(found, x_posts.Notice):
             raise _EndedError(f"ended the stream ({found.title})", operational=found.operational)
-        arrivals, left_out = reading.take(found, now)
+        arrivals, left_out = reading.take(found, now, read_at)
         self.health.skipped += left_out
         return arrivals
 
-    async def _recheck_some(self, session: aiohttp.ClientSession, reading: "_Reading") -> list[post.Arrival]:
-        """Deletions of posts that are gone by now; a failure is told, and does not touch the stream."""
+    async def _recheck_some(self, session: aiohttp.ClientSession, reading: Reading) -> list[post.Arrival]:
+        """Deletions of posts that are gone by now, and then a Mark of how far that was asked; a failure is told, and
+        does not touch the stream."""
         try:
             gone = await self._recheck.some(session)
         except (aiohttp.ClientError, OSError, TimeoutError, trouble.LostError) as error:
-            found = self._trouble(error)
-            log.warning("recheck_failed", source=self.name, error=found.what, remedy=found.remedy)
+            trouble.warn("recheck_failed", self.name, self.health, self._trouble(error))
             gone = ()
         if self._recheck.overdue:
             self.health.last_error = "X could not be asked within 24 hours which of its posts were deleted"
             self.health.remedy = "its plan allows too few requests: narrow the rules, or keep its posts for less long"
         now = self._clock()
-        return [reading.deletion(each, now) for each in gone]
+        arrivals = [reading.deletion(each, now) for each in gone]
+        if self._place.asked is not None and self._place.asked != reading.asked:
+            arrivals.append(reading.asked_about(self._place.asked, now))
+        return arrivals
 
     def _trouble(self, error: Exception) -> trouble.Trouble:
         now = self._clock()
@@ -190,99 +226,6 @@ class XSource:
         return replace(found, what=what, retry_after_s=x_requests.pause_s(error.headers, now))
 
 
-class _Reading:
-    """Where one reading of the stream is, and which posts it has seen. No I/O, no clock.
-
-    ``heard``: until when nothing is missing; None before the first connection. ``rules``: the ids of ours.
-    """
-
-    def __init__(self, *, name: str, provider: str, heard: datetime | None) -> None:
-        self.rules: frozenset[str] | None = None
-        self.backfilling = False
-        self._name = name
-        self._provider = provider
-        self._heard = heard
-        self._heard_mono: float | None = None  # the same on a clock that nobody sets; None after a restart
-        self._asked_back = timedelta(0)
-        self._connected_at: datetime | None = None
-        self._marked = 0.0
-        self._seen: Recent[bool] = Recent(SEEN)
-
-    def ask_back(self, most: timedelta, now: datetime, mono: float) -> int:
-        """How many minutes to ask for again."""
-        outage = self._outage(now, mono)
-        self._asked_back = timedelta(0)
-        if outage is not None:
-            self._asked_back = min(most, timedelta(minutes=outage // timedelta(minutes=1) + 1))
-        return self._asked_back // timedelta(minutes=1)
-
-    def resumed(self, now: datetime, mono: float) -> post.Arrival | None:
-        """We are connected. The gap, if something is missing."""
-        outage, since = self._outage(now, mono), self._heard
-        self._connected_at = now
-        self._marked = mono
-        self.backfilling = bool(self._asked_back)
-        if outage is None or since is None or outage <= self._asked_back:
-            if self._heard is None:
-                self._hear(now, mono)
-            return None
-        until = max(since, now - self._asked_back)
-        reason = "not connected" if not self._asked_back else "not connected for longer than is sent again"
-        log.warning("source_gap", source=self._name, since=since, until=until, reason=reason)
-        self._heard, self._heard_mono = until, mono - self._asked_back.total_seconds()
-        return self._arrival(post.Gap(since=since, until=until, reason=reason), now)
-
-    def listened(self, now: datetime, mono: float) -> None:
-        """All that the connection has sent until now is through."""
-        self._hear(now, mono)
-
-    def mark(self, mono: float) -> post.Arrival | None:
-        """Every few minutes, how far we have heard: after a restart the gap begins there, not at the last post."""
-        if self._heard is None or mono - self._marked < MARK_EVERY_S:
-            return None
-        self._marked = mono
-        return self._arrival(post.Mark(), self._heard)
-
-    def take(self, line: x_posts.Line, now: datetime) -> tuple[list[post.Arrival], bool]:
-        """What ``line`` adds; and whether it was left out."""
-        item = line.post
-        if item.id in self._seen:
-            return [], False
-        if self._connected_at is not None and item.created_at >= self._connected_at:
-            self.backfilling = False
-        self._seen.put(item.id, True)
-        for older in line.older:
-            self._seen.put(older, True)
-        arrivals = [self.deletion(older, now, replaced_by=item.id) for older in line.older]
-        others = line.rules and self.rules is not None and not line.rules & self.rules
-        if others or line.withheld:
-            return arrivals, True
-        self._hear(min(now, x_posts.id_time(item.id)), None)
-        return [*arrivals, self._arrival(item, now)], False
-
-    def deletion(self, id: str, now: datetime, *, replaced_by: str | None = None) -> post.Arrival:
-        gone = post.Deletion(provider=self._provider, id=id, deleted_at=now, replaced_by=replaced_by)
-        return self._arrival(gone, now)
-
-    def _outage(self, now: datetime, mono: float) -> timedelta | None:
-        if self._heard is None:
-            return None
-        if self._heard_mono is not None:
-            return timedelta(seconds=max(mono - self._heard_mono, 0.0))
-        return max(now - self._heard, timedelta(0))
-
-    def _hear(self, now: datetime, mono: float | None) -> None:
-        """Never back, and not while older posts may still come."""
-        if self.backfilling:
-            return
-        self._heard = now if self._heard is None else max(self._heard, now)
-        self._heard_mono = mono if mono is not None else self._heard_mono
-
-    def _arrival(self, item: post.Post | post.Deletion | post.Gap | post.Mark, at: datetime) -> post.Arrival:
-        heard = at if self._heard is None else self._heard
-        return post.Arrival(source=self._name, cursor=str(int(heard.timestamp() * 1000)), item=item, at=at)
-
-
 @dataclass(slots=True)
 class _Lines:
     """Lines that end with CRLF; what is longer than a line may be is dropped and counted."""
@@ -290,6 +233,11 @@ class _Lines:
     dropped: int = 0
     _buffer: bytearray = field(default_factory=bytearray)
     _too_long: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Has the last line ended?"""
+        return not self._buffer and not self._too_long
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         *ended, rest = chunk.split(b"\n")
@@ -333,21 +281,14 @@ class _Waits:
         match error:
             case aiohttp.ClientResponseError(status=429):
                 self._limited += 1
-                return asked_s if asked_s is not None else float(60 * 2 ** min(self._limited - 1, 4))
+                doubled = 2.0 ** min(self._limited - 1, 4)
+                return 60 * doubled if asked_s is None else max(asked_s, doubled)
             case aiohttp.ClientResponseError() | _NoRulesError() | _EndedError(operational=False):
                 self._http += 1
                 return max(asked_s or 0.0, float(min(320, 5 * 2 ** min(self._http - 1, 6))))
             case _:
                 self._network += 1
                 return min(16.0, 0.25 * self._network)
-
-
-def _parse(cursor: str) -> datetime:
-    """Raises UsageError for a cursor that this source has not written."""
-    try:
-        return datetime.fromtimestamp(int(cursor) / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        raise errors.UsageError(f"the cursor {cursor!r} is none of X's; was the source renamed?") from None
 
 
 def _remedy(error: Exception, name: str) -> str:

@@ -40,7 +40,7 @@ class BadLineError(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """A post that matched. ``older``: the ids of its earlier versions; ``rules``: the ids of the rules that matched;
-    ``withheld``: its provider says that it must not be shown somewhere."""
+    ``withheld``: X does not show its words in some country, so that nobody gets them from us."""
 
     post: post.Post
     older: tuple[str, ...] = ()
@@ -91,6 +91,15 @@ class _Tweet(msgspec.Struct):
     withheld: Any = None
 
 
+class _Fate(msgspec.Struct):
+    """What of a post says whether its words may stay."""
+
+    id: str
+    edit_history_tweet_ids: list[str] | None = None
+    referenced_tweets: list[_Reference] | None = None
+    withheld: Any = None
+
+
 class _User(msgspec.Struct):
     id: str
     verified_type: str | None = None
@@ -131,8 +140,13 @@ class _Line(msgspec.Struct):
     connection_issue: str = ""
 
 
+class _Referenced(msgspec.Struct):
+    tweets: list[_Fate] = []
+
+
 class _Lookup(msgspec.Struct):
-    data: list[_Tweet] = []
+    data: list[_Fate] = []
+    includes: _Referenced = msgspec.field(default_factory=_Referenced)
     errors: list[_Problem] = []
 
 
@@ -167,25 +181,28 @@ def decode(data: bytes, received_at: datetime, *, provider: str) -> Line | Notic
     tweet, includes = raw.data, raw.includes or _Includes()
     if not _ID.fullmatch(tweet.id):
         raise BadLineError("an identifier of the wrong form")
+    said = _said(tweet, includes)
     return Line(
-        post=_post(tweet, includes, received_at, provider),
-        older=tuple(each for each in (tweet.edit_history_tweet_ids or ())[:20] if _older(each, tweet.id)),
+        post=_post(tweet, said, includes, received_at, provider),
+        older=_older(tweet.id, tweet.edit_history_tweet_ids)[-20:],
         rules=frozenset(rule.id for rule in raw.matching_rules or ()),
-        withheld=bool(tweet.withheld),
+        withheld=bool(tweet.withheld or said.withheld),
     )
 
 
 def gone(data: bytes) -> tuple[str, ...]:
-    """An answer of ``GET /2/tweets`` → the ids whose words must go: deleted, protected, withheld, or edited since.
+    """An answer of ``GET /2/tweets`` → the ids whose words must go: deleted, protected, withheld, or edited since. A
+    retweet's words are those of its original, and go with it.
 
     Only what the answer names counts; an id that it passes over says nothing. Raises BadLineError.
     """
     raw: _Lookup = _decode(_lookup, data, MAX_ANSWER)
     found = [each.resource_id or each.value for each in raw.errors if each.type.endswith(_GONE)]
-    found += [each.id for each in raw.data if each.withheld]
-    for tweet in raw.data:
-        newest = max(tweet.edit_history_tweet_ids or [tweet.id], key=lambda each: (len(each), each))
-        found += [each for each in tweet.edit_history_tweet_ids or () if _older(each, newest)]
+    for each in (*raw.data, *raw.includes.tweets):
+        found += [each.id] if each.withheld else []
+        found += (each.edit_history_tweet_ids or ())[:-1]  # in the order in which they were written
+    own = frozenset(each for each in found if isinstance(each, str))
+    found += [each.id for each in raw.data if _references(each.referenced_tweets).get("retweeted") in own]
     return tuple(dict.fromkeys(each for each in found if isinstance(each, str) and _ID.fullmatch(each)))
 
 
@@ -240,9 +257,18 @@ def _notice(raw: _Line) -> Notice:
     )
 
 
-def _post(tweet: _Tweet, includes: _Includes, received_at: datetime, provider: str) -> post.Post:
-    references = {each.type: each.id for each in tweet.referenced_tweets or () if _ID.fullmatch(each.id)}
-    said = next((each for each in includes.tweets if each.id == references.get("retweeted")), tweet)
+def _said(tweet: _Tweet, includes: _Includes) -> _Tweet:
+    """Whose words they are: a retweet's own are cut short."""
+    original = _references(tweet.referenced_tweets).get("retweeted")
+    return next((each for each in includes.tweets if each.id == original), tweet)
+
+
+def _references(found: list[_Reference] | None) -> dict[str, str]:
+    return {each.type: each.id for each in found or () if _ID.fullmatch(each.id)}
+
+
+def _post(tweet: _Tweet, said: _Tweet, includes: _Includes, received_at: datetime, provider: str) -> post.Post:
+    references = _references(tweet.referenced_tweets)
     lat, lon = _point(tweet.geo)
     return post.Post(
         provider=provider,
@@ -262,8 +288,11 @@ def _post(tweet: _Tweet, includes: _Includes, received_at: datetime, provider: s
     )
 
 
-def _older(id: str, than: str) -> bool:
-    return bool(_ID.fullmatch(id)) and (len(id), id) < (len(than), than)
+def _older(id: str, history: list[str] | None) -> tuple[str, ...]:
+    """The versions that were written before this one: ``history`` has them in that order."""
+    listed = history or []
+    before = listed[: listed.index(id)] if id in listed else listed
+    return tuple(each for each in before if _ID.fullmatch(each))
 
 
 def _created_at(claim: datetime | None, received_at: datetime) -> datetime:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 from yarl import URL
@@ -42,13 +43,28 @@ async def check(response: aiohttp.ClientResponse) -> None:
     )
 
 
+def date(headers: Mapping[str, str]) -> datetime | None:
+    """When X answered, by its own clock; None where it does not say."""
+    try:
+        found = parsedate_to_datetime(headers.get("Date", ""))
+    except (ValueError, TypeError):
+        return None
+    return None if found.tzinfo is None else found.astimezone(UTC)
+
+
 def pause_s(headers: Mapping[str, str] | None, now: datetime) -> float | None:
-    """What X asks for: ``Retry-After``, or the end of a window that is used up; None where it asks for nothing."""
+    """What X asks for: ``Retry-After``, or the end of a window that is used up; None where it asks for nothing.
+
+    Its times are counted by its own clock, where the answer has it.
+    """
+    if headers is None:
+        return None
+    now = date(headers) or now
     asked = trouble.retry_after_s(headers, now)
-    if asked is not None or headers is None or headers.get("x-rate-limit-remaining") != "0":
+    if asked is not None or headers.get("x-rate-limit-remaining") != "0":
         return asked
     reset = headers.get("x-rate-limit-reset", "")
-    if not reset.isdigit() or len(reset) > 11:
+    if not (reset.isascii() and reset.isdigit()) or len(reset) > 11:
         return None
     seconds = (datetime.fromtimestamp(int(reset), UTC) - now).total_seconds()
     return min(max(seconds, 0.0), LONGEST_RESET_S)

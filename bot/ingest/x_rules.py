@@ -17,10 +17,12 @@ MOST_PAGES = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """``ids``: of the rules that are ours; ``refused``: rule → why X does not take it."""
+    """``ids``: of the rules that are ours; ``refused``: rule → why X does not take it; ``added``: was any of them
+    missing until now?"""
 
     ids: frozenset[str]
     refused: dict[str, str]
+    added: bool
 
 
 async def keep(session: aiohttp.ClientSession, base: URL, wanted: Sequence[str]) -> Kept:
@@ -35,11 +37,21 @@ async def keep(session: aiohttp.ClientSession, base: URL, wanted: Sequence[str])
     values = {rule.value for rule in rules}
     missing = [value for value in dict.fromkeys(wanted) if value not in values]
     refused: dict[str, str] = {}
-    if missing:
-        answer = await _post(session, base, {"add": [{"value": value, "tag": TAG} for value in missing]})
-        refused = _readable(x_posts.refused_rules, answer)
+    left = missing
+    while left:  # a rule that X refuses can keep out the others of its order
+        answer = await _post(session, base, {"add": [{"value": value, "tag": TAG} for value in left]})
+        refused |= _readable(x_posts.refused_rules, answer)
         rules = await _rules(session, base)
-    return Kept(ids=frozenset(rule.id for rule in rules if rule.value in wanted), refused=refused)
+        values = {rule.value for rule in rules}
+        tried, left = left, [value for value in left if value not in values and value not in refused]
+        if len(left) == len(tried):
+            refused |= dict.fromkeys(left, "it does not say why")
+            break
+    return Kept(
+        ids=frozenset(rule.id for rule in rules if rule.value in wanted),
+        refused=refused,
+        added=not values.isdisjoint(missing),
+    )
 
 
 async def _rules(session: aiohttp.ClientSession, base: URL) -> list[x_posts.Rule]:

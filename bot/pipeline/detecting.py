@@ -20,6 +20,7 @@ import structlog
 from bot import crashpoints, metrics
 from bot.detection import candidates
 from bot.detection.detector import Detector
+from bot.domain import post
 from bot.domain.access import ProviderSet
 from bot.domain.alert import Alert
 from bot.domain.memory import Memory
@@ -27,8 +28,9 @@ from bot.domain.post import Candidate, Deletion, Gap, Post
 from bot.pipeline import rebuilding, reconciling, recording
 from bot.pipeline.classifying import Judged
 from bot.pipeline.rebuilding import Deleted, Past
-from bot.store import access, events, memories, posts
+from bot.store import access, events, local_ids, memories, posts
 from bot.store.database import Database, StoreLockedError, Tables
+from bot.store.local_ids import Named
 
 log = structlog.get_logger()
 
@@ -54,6 +56,7 @@ class Batch:
     gaps: list[tuple[str, Gap]] = field(default_factory=list)
     raised: dict[str, tuple[ProviderSet, list[Alert]]] = field(default_factory=dict)
     remembered: dict[str, Memory] = field(default_factory=dict)
+    named: list[Named] = field(default_factory=list)
 
 
 class Detecting:
@@ -80,7 +83,7 @@ class Detecting:
         self._on_queued = on_queued
         self._on_taken = on_taken
         self._detectors: dict[str, Detector] = {}
-        self._recent: OrderedDict[str, None] = OrderedDict()
+        self._recent: OrderedDict[str, bool] = OrderedDict()  # key → is it stored?
         self._next_seq = 1
         self._cursors: dict[str, str] = {}
         self._cursors_saved_at: datetime | None = None
@@ -124,8 +127,7 @@ class Detecting:
 
     async def _prepare(self, judged: Sequence[Judged]) -> Batch:
         batch = Batch()
-        keys = [each.arrival.item.key for each in judged if isinstance(each.arrival.item, Post)]
-        seen = await self._database.read(posts.known, [key for key in keys if key not in self._recent])
+        seen, outdated = await self._stored(judged)
         for each in judged:
             arrival, item = each.arrival, each.arrival.item
             batch.cursors[arrival.source] = arrival.cursor
@@ -140,17 +142,45 @@ class Detecting:
                     for version in await self._versions(batch, item):
                         batch.steps.append((replace(item, id=version), arrival.at))
                 case Post():
-                    if item.key in seen or item.key in self._recent:
-                        continue
-                    self._remember(item.key)
-                    candidate = self._candidate(each, item)
-                    if candidate is not None:
-                        self._next_seq += 1
-                        batch.steps.append(candidate)
-                        metrics.candidates_total.labels(candidate.top[0]).inc()
+                    stored = item.key in seen or self._recent.get(item.key, False)
+                    if not stored and item.key not in self._recent:
+                        stored = item.key not in outdated and self._take(batch, each, item)
+                        self._remember(item.key, stored=stored)
+                    if stored and arrival.local_id is not None:
+                        named = Named(source=arrival.source, local_id=arrival.local_id, post=item.key)
+                        batch.named.append(named)
         if judged:
             metrics.stream_lag_seconds.set((self._now() - judged[-1].arrival.at).total_seconds())
         return batch
+
+    async def _stored(self, judged: Sequence[Judged]) -> tuple[set[str], set[str]]:
+        """Of the posts that are new to us: those that are stored, and those that say what was replaced since, where
+        several sources bring the same posts, one sooner than the other."""
+        new = {
+            each.arrival.item.key: each
+            for each in judged
+            if isinstance(each.arrival.item, Post) and each.arrival.item.key not in self._recent
+        }
+        seen = await self._database.read(posts.known, new)
+        shared = {
+            key
+            for key, each in new.items()
+            if key not in seen and each.classification is not None and each.arrival.local_id is not None
+        }
+        return seen, await self._database.read(local_ids.outdated, shared) if shared else set()
+
+    def _take(self, batch: Batch, judged: Judged, item: Post) -> bool:
+        """Is it a candidate, and not replaced by another source's newer one in this batch?"""
+        candidate = self._candidate(judged, item)
+        if candidate is None:
+            return False
+        told = (step.post.key for step in batch.steps if isinstance(step, Candidate))
+        if judged.arrival.local_id is not None and any(post.newer(each, item.key) for each in told):
+            return False
+        self._next_seq += 1
+        batch.steps.append(candidate)
+        metrics.candidates_total.labels(candidate.top[0]).inc()
+        return True
 
     async def _versions(self, batch: Batch, deletion: Deletion) -> list[str]:
         """The versions of a deleted post that go with it, of those stored and those in this batch."""
@@ -171,8 +201,8 @@ class Detecting:
             return None
         return candidates.make(post, judged.classification, seq=self._next_seq, stream_at=at)
 
-    def _remember(self, key: str) -> None:
-        self._recent[key] = None
+    def _remember(self, key: str, *, stored: bool) -> None:
+        self._recent[key] = stored
         if len(self._recent) > RECENT_KEYS:
             self._recent.popitem(last=False)
 
@@ -186,8 +216,9 @@ class Detecting:
     async def _record(self, batch: Batch, *, final: bool = False) -> None:
         self._cursors |= batch.cursors
         now = self._now()
-        quiet = not batch.steps and not batch.gaps
-        if quiet and not final and self._cursors_saved_at and now - self._cursors_saved_at < CURSOR_EVERY:
+        quiet = not batch.steps and not batch.gaps and not batch.named
+        waited = None if self._cursors_saved_at is None else now - self._cursors_saved_at
+        if quiet and not final and waited is not None and timedelta(0) <= waited < CURSOR_EVERY:
             return
         crashpoints.reach("detected")
         while True:
@@ -220,6 +251,7 @@ class Detecting:
             remembered=batch.remembered,
             cursors=self._cursors,
             gaps=batch.gaps,
+            named=batch.named,
             known_views=set(self._detectors),
             now=self._now(),
         )

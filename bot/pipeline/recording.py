@@ -1,4 +1,5 @@
-"""ONE transaction per batch: candidate posts, events, alert revisions, deliveries and the cursors they came with."""
+"""ONE transaction per batch: candidate posts and their sources' names of them, events, alert revisions, deliveries and
+the cursors they came with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from bot.domain.alert import Alert
 from bot.domain.memory import Memory
 from bot.domain.post import Candidate, Deletion, Gap
 from bot.pipeline import routing
-from bot.store import access, events, memories, posts, sources
+from bot.store import access, events, local_ids, memories, posts, sources
 from bot.store.database import Tables
+from bot.store.local_ids import Named
 
 NOTHING: Mapping[str, Memory] = MappingProxyType({})
 
@@ -35,21 +37,29 @@ def record(
     known_views: set[str],
     now: datetime,
     remembered: Mapping[str, Memory] = NOTHING,
+    named: Sequence[Named] = (),
 ) -> Recorded:
     """Store a batch and queue its deliveries, unless a live provider set has no detector yet. ``remembered``: what
-    changed in each View's detector; one that is not there cannot be resumed after this batch, only rebuilt."""
+    changed in each View's detector; one that is not there cannot be resumed after this batch, only rebuilt. ``named``:
+    what sources call posts of this batch, and posts that were stored before."""
     missing = set(access.live_views(db, now)) - known_views
     if missing:
         return Recorded(missing=missing)
     recorded = Recorded()
     last_seq = posts.next_seq(db) - 1
     gone: list[str] = []
+    edited: set[str] = set()
     for step in steps:
         if isinstance(step, Candidate):
             posts.add(db, step)
             last_seq = step.seq
         else:
-            gone += posts.delete(db, step[0], after_seq=last_seq, stream_at=step[1])
+            taken = posts.delete(db, step[0], after_seq=last_seq, stream_at=step[1])
+            gone += taken
+            edited.update(taken if step[0].replaced_by is not None else ())
+    local_ids.add(db, named)
+    for key in gone:
+        local_ids.forget(db, [key], edited=key in edited)
     for view, alerts in raised:
         for alert in alerts:
             if events.record(db, view, alert, now):

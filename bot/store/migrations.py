@@ -264,6 +264,21 @@ def m005_sources(db: sqlite_utils.Database) -> None:
     )
 
 
+@_steps()
+def m006_local_ids(db: sqlite_utils.Database) -> None:
+    """What a source calls a post when it tells of its end."""
+    db.executescript(
+        """
+        CREATE TABLE local_ids (
+            source TEXT NOT NULL, local_id TEXT NOT NULL,
+            post TEXT NOT NULL,               -- the newest version that we have
+            PRIMARY KEY (source, local_id)
+        ) WITHOUT ROWID;
+        CREATE INDEX local_ids_post ON local_ids (post);
+        """
+    )
+
+
 with contextlib.closing(sqlite_utils.Database(memory=True)) as _empty:
     _KNOWN = frozenset(step.name for step in _steps.pending(_empty))
 

@@ -27,11 +27,15 @@ class Unread:
     until: datetime
 
 
-def use_signature(db: Database, signature: str, *, now: datetime, expires_at: datetime) -> bool:
+def use_signature(db: Database, signature: str, *, expires_at: datetime) -> bool:
     """False if it was used before."""
-    db.execute("DELETE FROM push_signatures WHERE expires_at <= ?", [times.to_text(now)])
     added = db.execute("INSERT OR IGNORE INTO push_signatures VALUES (?, ?)", [signature, times.to_text(expires_at)])
     return added.rowcount > 0
+
+
+def forget_signatures(db: Database, before: datetime) -> None:
+    """Those that expired before then; from then on they could be used again."""
+    db.execute("DELETE FROM push_signatures WHERE expires_at <= ?", [times.to_text(before)])
 
 
 def add(db: Database, source: str, lines: Iterable[tuple[str, bytes]], at: datetime) -> int:
@@ -70,11 +74,21 @@ def after(db: Database, source: str, number: int, most: int) -> Sequence[Pushed]
     ]
 
 
+def last_number(db: Database) -> int:
+    """The number of the last line that was ever kept, of whichever source; no number is given twice."""
+    found = row(db, "SELECT seq FROM sqlite_sequence WHERE name = 'pushed'")
+    return int(found["seq"]) if found else 0
+
+
 def forget(db: Database, source: str) -> int:
-    """Delete what lies before the source's stored cursor: it has been recorded. Returns how many lines went."""
+    """Delete what lies before the source's stored cursor: it has been recorded. Returns how many lines went.
+
+    A cursor that is no number which was given to a line is another source's, which had the name before or has it now.
+    """
     return db.execute(
-        "DELETE FROM pushed WHERE source = :source AND number <= "
-        "(SELECT CAST(cursor AS INTEGER) FROM cursors WHERE source = :source)",
+        "DELETE FROM pushed WHERE source = :source AND number <= ("
+        "SELECT CAST(cursor AS INTEGER) FROM cursors WHERE source = :source AND cursor NOT GLOB '*[^0-9]*' "
+        "AND CAST(cursor AS INTEGER) <= (SELECT seq FROM sqlite_sequence WHERE name = 'pushed'))",
         {"source": source},
     ).rowcount
 

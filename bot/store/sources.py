@@ -50,6 +50,14 @@ def save_cursor(db: Database, source: str, cursor: str, at: datetime) -> None:
 
 
 def add_gap(db: Database, source: str, gap: Gap, at: datetime) -> None:
+    """A gap that is told again, since its source was started anew right after it, is the same one, maybe longer."""
+    if gap.since is not None and gap.until is not None:
+        longer = db.execute(
+            "UPDATE gaps SET until = max(until, ?) WHERE source = ? AND since = ? AND reason = ?",
+            [times.to_text(gap.until), source, times.to_text(gap.since), gap.reason],
+        )
+        if longer.rowcount:
+            return
     db.execute(
         "INSERT INTO gaps (source, since, until, reason, recorded_at) VALUES (?, ?, ?, ?, ?)",
         [

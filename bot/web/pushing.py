@@ -1,12 +1,14 @@
 """``POST /ingest/{source}``: Post lines from whoever has the source's secret, answered once they are in the store.
 
 ``X-Tocsin-Signature: t=1810468800,v1=HEX``: HMAC-SHA256 with the secret over ``t``, a point and the body. ``t`` (Unix
-seconds) may be five minutes off, and a signature is good once, also after a restart. Whatever is wrong with it, or with
-the source's name, the answer is the same 401.
+seconds) may be five minutes off, and a signature is good once, also after a restart. Whoever does not have the secret
+gets the same 401, whatever is wrong with the signature or with the source's name. Whoever has it is told: 401 with our
+clock where the two clocks are too far apart, 409 where just this was taken before, so that its answer was lost.
 
 202: every line is in the store (``accepted``, and ``repeated``: those that wait already, posts by their ids, deletions
 by their time as well). One line that is no Post line, or names another provider, and none is taken: 400 with the
-numbers of the lines. An id that comes again later is known to the store like one that any source yields twice.
+numbers of the lines. An id that comes again later is known to the store like one that any source yields twice. Lines
+are read in the order in which they were stored: a deletion that is sent before its post was answered may miss it.
 """
 
 import hashlib
@@ -14,14 +16,16 @@ import hmac
 import json
 import math
 import re
+import time
 from asyncio import timeout
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
 import structlog
-from aiohttp import web
+from aiohttp import http_exceptions, web
 
 from bot.domain import errors, post, times
 from bot.ingest import lines
@@ -32,6 +36,7 @@ from bot.store.database import Database, Tables
 MOST_BYTES = 1024 * 1024
 GOOD_FOR = timedelta(minutes=5)
 READ_WITHIN_S = 30.0
+HELD_MOST_BYTES = 64 * 1024 * 1024  # of all requests that are being read or stored
 WAITING_MOST = 100_000  # lines of one source; then it is asked to come back later
 WAITING_MOST_BYTES = 64 * 1024 * 1024
 COME_BACK_S = 30
@@ -52,13 +57,24 @@ class Door:
 
 
 class Pushing:
-    """The route. ``now`` is the wall clock."""
+    """The route. ``now`` is the wall clock, which may be set; ``monotonic`` tells how much time has really passed."""
 
-    def __init__(self, database: Database, doors: Iterable[Door], *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        doors: Iterable[Door],
+        *,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+        read_within_s: float = READ_WITHIN_S,
+    ) -> None:
         self._database = database
         self._doors = {door.source.name: door for door in doors}
         self._allowances = {name: _Allowance(door.per_second) for name, door in self._doors.items()}
         self._now = now
+        self._monotonic = monotonic
+        self._began, self._began_s = now(), monotonic()
+        self._bodies = _Bodies(read_within_s)
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """Empty where no source may be pushed to."""
@@ -67,30 +83,34 @@ class Pushing:
     async def _push(self, request: web.Request) -> web.Response:
         if "Content-Encoding" in request.headers:
             return _refused(415, "send the lines as they are, without Content-Encoding")
-        try:
-            async with timeout(READ_WITHIN_S):
-                body = await _body(request)
-        except TimeoutError:
-            return _refused(408, f"the body did not come within {READ_WITHIN_S:g} s")
-        if body is None:
-            return _refused(413, f"a request may have {MOST_BYTES} bytes; send several")
-        now, name = self._now(), request.match_info["source"]
-        door = self._doors.get(name)
-        signature = _signature(door, request.headers.get("X-Tocsin-Signature", ""), body, now)
-        if door is None or signature is None:
-            return self._denied(name if door is not None else "unknown")
-        allowance = self._allowances[name]
-        wait_s = allowance.wait_s(now)
-        if wait_s > 0:
-            return _refused(429, f"more than {door.per_second:g} lines a second", retry_after_s=math.ceil(wait_s))
-        taken, faults = _read(body, door.source.provider, now)
-        if faults:
-            return web.json_response({"errors": faults[:FAULTS_SHOWN], "bad": len(faults)}, status=400)
-        if not taken:
-            return _refused(400, "there is no line in the body")
+        async with self._bodies.read(request) as body:
+            if isinstance(body, web.Response):
+                return body
+            now, name = self._now(), request.match_info["source"]
+            door = self._doors.get(name)
+            signature = _signature(door, request.headers.get("X-Tocsin-Signature", ""), body, now)
+            if door is None or signature is None:
+                log.warning("push_refused", source="unknown" if door is None else name)
+                return _refused(401, "not signed as it has to be")
+            if abs(signature.ahead) > GOOD_FOR:
+                return _untimely(door.source, signature.ahead, now)
+            wait_s = self._allowances[name].wait_s(now)
+            if wait_s > 0:
+                return _refused(429, f"more than {door.per_second:g} lines a second", retry_after_s=math.ceil(wait_s))
+            taken, faults, bad = _read(body, door.source.provider, now)
+            if bad:
+                return web.json_response({"errors": faults, "bad": bad}, status=400)
+            if not taken:
+                return _refused(400, "there is no line in the body")
+            return await self._store(door, signature, taken, now)
+
+    async def _store(
+        self, door: Door, signature: "_Signature", taken: Sequence[tuple[str, bytes]], now: datetime
+    ) -> web.Response:
+        name, allowance = door.source.name, self._allowances[door.source.name]
         allowance.spend(len(taken), now)  # before anything else may run
         try:
-            added = await self._database.write(_keep, name, signature, taken, now)
+            added = await self._database.write(_keep, name, signature.given, taken, now, self._forgotten_before(now))
         except errors.StoreError as error:
             allowance.give_back(len(taken))
             log.error("push_not_stored", source=name, problem=str(error))
@@ -98,14 +118,54 @@ class Pushing:
         if isinstance(added, _Refusal):
             allowance.give_back(len(taken))
             if added is _Refusal.USED:
-                return self._denied(name)
+                log.warning("push_refused", source=name, problem=added.value)
+                return _refused(409, "this was taken before; to send it again, sign it with the present time")
             return _refused(503, "too much waits to be read", retry_after_s=COME_BACK_S)
         door.source.wake()
         return web.json_response({"accepted": added, "repeated": len(taken) - added}, status=202)
 
-    def _denied(self, name: str) -> web.Response:
-        log.warning("push_refused", source=name)
-        return _refused(401, "not signed as it has to be")
+    def _forgotten_before(self, now: datetime) -> datetime | None:
+        """Signatures that were over by then will not be good again, also if our clock was set forward, before this
+        process began or since, and will be set back."""
+        passed = timedelta(seconds=self._monotonic() - self._began_s)
+        return None if passed < 2 * GOOD_FOR else min(now, self._began + passed)
+
+
+class _Bodies:
+    """What is read of requests. Whether one is signed is known only when it is read, so that anybody can send one: what
+    all of them hold is bounded."""
+
+    def __init__(self, within_s: float) -> None:
+        self._within_s = within_s
+        self._held = 0
+
+    @asynccontextmanager
+    async def read(self, request: web.Request) -> AsyncIterator[bytes | web.Response]:
+        """A body, or the answer where it cannot be read; no more of it is read then."""
+        body = bytearray()
+        try:
+            refused = await self._read(request, body)
+            yield refused or bytes(body)
+        finally:
+            self._held -= len(body)
+
+    async def _read(self, request: web.Request, body: bytearray) -> web.Response | None:
+        if (request.content_length or 0) > MOST_BYTES:
+            return _too_long()
+        try:
+            async with timeout(self._within_s):
+                async for chunk in request.content.iter_any():
+                    body += chunk
+                    self._held += len(chunk)
+                    if len(body) > MOST_BYTES:
+                        return _too_long()
+                    if self._held > HELD_MOST_BYTES:
+                        return _refused(503, "too much is being sent at the same time", retry_after_s=COME_BACK_S)
+        except TimeoutError:
+            return _refused(408, f"the body did not come within {self._within_s:g} s")
+        except (ConnectionError, web.RequestPayloadError, http_exceptions.BadHttpMessage):
+            return _refused(400, "the body was cut off")
+        return None
 
 
 class _Allowance:
@@ -137,57 +197,76 @@ class _Refusal(Enum):
     FULL = "too much waits"
 
 
-def _keep(db: Tables, source: str, signature: str, taken: Sequence[tuple[str, bytes]], now: datetime) -> int | _Refusal:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signature:
+    """One that is right. ``ahead``: by how much its time is later than our clock."""
+
+    given: str
+    ahead: timedelta
+
+
+def _keep(
+    db: Tables,
+    source: str,
+    signature: str,
+    taken: Sequence[tuple[str, bytes]],
+    now: datetime,
+    forgotten_before: datetime | None,
+) -> int | _Refusal:
     """How many lines are new."""
     size = sum(len(line) for _, line in taken)
     if pushed.waiting(db, source) + len(taken) > WAITING_MOST or pushed.weight(db, source) + size > WAITING_MOST_BYTES:
         return _Refusal.FULL
-    if not pushed.use_signature(db, f"{source}:{signature}", now=now, expires_at=now + 2 * GOOD_FOR):
+    if forgotten_before is not None:
+        pushed.forget_signatures(db, forgotten_before)
+    if not pushed.use_signature(db, f"{source}:{signature}", expires_at=now + 2 * GOOD_FOR):
         return _Refusal.USED
     return pushed.add(db, source, taken, now)
 
 
-async def _body(request: web.Request) -> bytes | None:
-    """None for one that is too long, of which no more is read."""
-    if (request.content_length or 0) > MOST_BYTES:
-        return None
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > MOST_BYTES:
-            return None
-    return bytes(body)
-
-
-def _signature(door: Door | None, header: str, body: bytes, now: datetime) -> str | None:
-    """The header's signature if it is good, else None. For a source that does not exist it takes as long."""
+def _signature(door: Door | None, header: str, body: bytes, now: datetime) -> _Signature | None:
+    """None where it is wrong, whenever it was made. For a source that does not exist it takes as long."""
     found = _HEADER.fullmatch(header)
     at, given = (found[1], found[2]) if found else ("0", "")
     secret = "" if door is None else door.secret
     right = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
-    same = hmac.compare_digest(right, given)
-    fresh = abs(now.timestamp() - int(at)) <= GOOD_FOR.total_seconds()
-    return given if door is not None and same and fresh else None
+    if not hmac.compare_digest(right, given) or door is None:
+        return None
+    return _Signature(given=given, ahead=timedelta(seconds=int(at) - now.timestamp()))
 
 
-def _read(body: bytes, provider: str, now: datetime) -> tuple[list[tuple[str, bytes]], list[dict[str, object]]]:
-    """The lines, each with the name of its item, and what is wrong with those that are none."""
+def _untimely(source: PushSource, ahead: timedelta, now: datetime) -> web.Response:
+    """Its sender has the secret: which clock is wrong is for people to see, on both sides."""
+    apart = f"{abs(ahead).total_seconds():.0f} s {'ahead of' if ahead > timedelta(0) else 'behind'}"
+    source.health.last_error = f"the clock of a sender is {apart} this machine's: nothing that it sends is taken"
+    source.health.remedy = "set the clock that is wrong; the sender can repeat what was refused then"
+    log.warning("push_refused", source=source.name, ahead_s=round(ahead.total_seconds()))
+    problem = f"signed {apart} our clock, and {GOOD_FOR.total_seconds():.0f} s are allowed; one of the clocks is wrong"
+    return web.json_response({"error": problem, "now": int(now.timestamp())}, status=401)
+
+
+def _read(body: bytes, provider: str, now: datetime) -> tuple[list[tuple[str, bytes]], list[dict[str, object]], int]:
+    """The lines, each with the name of its item; what is wrong with the first of those that are none, and how many."""
     taken: list[tuple[str, bytes]] = []
     faults: list[dict[str, object]] = []
+    bad = 0
     for number, raw in enumerate(body.split(b"\n"), start=1):
         line = raw.strip()
         if not line:
             continue
         try:
             item = lines.decode(line, now)
+            problem = None if item.provider == provider else f"source is not {provider}, whose this feed is"
         except lines.BadLineError as error:
-            faults.append({"line": number, "problem": str(error)})
-            continue
-        if item.provider != provider:
-            faults.append({"line": number, "problem": f"source is not {provider}, whose this feed is"})
-            continue
-        taken.append((_item(item), line))
-    return taken, faults
+            problem = str(error)
+        else:
+            if problem is None:
+                taken.append((_item(item), line))
+        if problem is not None:
+            bad += 1
+            if bad <= FAULTS_SHOWN:
+                faults.append({"line": number, "problem": problem})
+    return taken, faults, bad
 
 
 def _item(item: post.Post | post.Deletion) -> str:
@@ -198,6 +277,10 @@ def _item(item: post.Post | post.Deletion) -> str:
             return f"account {item.author} {times.to_text(item.deleted_at)}"
         case _:
             return f"gone {item.id} {times.to_text(item.deleted_at)}"
+
+
+def _too_long() -> web.Response:
+    return _refused(413, f"a request may have {MOST_BYTES} bytes; send several")
 
 
 def _refused(status: int, problem: str, *, retry_after_s: int | None = None) -> web.Response:

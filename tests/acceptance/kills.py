@@ -119,7 +119,7 @@ async def _revoke(on: Stage, victim: str) -> str:
 
 
 async def _count(on: Stage, kill: Kill, revocation: str, *, dead: bool, reached: bool) -> Told:
-    proof = stage.json_lines(await on.tocsin("revocation", "show", revocation, "--json"))[0]
+    (proof,), (chain,) = await on.tocsin_many(["revocation", "show", revocation], ["audit", "verify"])
     effect = proof["effect"]
     fence = stage.unix(effect["committed_at"])
     notices = {each["delivery"] for each in on.deliveries(kill.victim) if each["act"] == "notice"}
@@ -135,7 +135,7 @@ async def _count(on: Stage, kill: Kill, revocation: str, *, dead: bool, reached:
     told = on.told(kill.victim)
     if len(told) != len(set(told)) or not set(told) <= on.script.expected[kill.victim]:
         problems.append(f"{kill.victim} was told something twice, or what nobody else was")
-    if not stage.json_lines(await on.tocsin("audit", "verify", "--json"))[0]["ok"]:
+    if not chain["ok"]:
         problems.append("the audit's chain is broken")
     return Told(
         kill=kill, reached=reached, dead=dead, withheld=effect["withheld"], in_flight=len(effect["in_flight"]),

@@ -73,10 +73,19 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | (extra or {})
 
 
+# What commands in one process only read, the model and the gazetteer, is loaded once.
+LOADED_ONCE = """
+import functools
+from bot import app
+from classifiers import encoder
+app.load_gazetteer, encoder.load = functools.cache(app.load_gazetteer), functools.cache(encoder.load)
+"""
+
 # Several commands of the command line in one process, since each start costs a second.
-_MANY = """
+_MANY = f"""
 import json, sys, contextlib, io
 from bot.cli import main
+{LOADED_ONCE}
 for argv in json.load(sys.stdin):
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
@@ -259,6 +268,12 @@ class Stage:
         )  # fmt: skip
         assert done.returncode == status, f"tocsin {' '.join(argv)}: {done.returncode}\n{done.stderr}"
         return done.stderr if status else done.stdout
+
+    async def tocsin_many(self, *commands: Sequence[str]) -> list[list[dict[str, Any]]]:
+        """Commands that must all succeed, in one process; the lines that each printed as JSON."""
+        given = [[*each, "--json"] for each in commands]
+        outputs = await asyncio.to_thread(tocsin_many, given, cwd=self.folder, config=self.config)
+        return [json_lines(out) for out in outputs]
 
     def rows(self, sql: str, *params: Any) -> list[dict[str, Any]]:
         """Look into the store, read-only: for waiting; what is asserted comes from the command line."""

@@ -72,20 +72,19 @@ async def test_lost_places_hold_their_rows_say_what_to_do_and_get_everything_lat
             await until(f"rows of {org} are held", lambda org=org: on.has_held(org))
         await on.until_settled()
 
-        held = stage.json_lines(await on.tocsin("deliveries", "--state", "held", "--json"))
+        held, places = await on.tocsin_many(["deliveries", "--state", "held"], ["channel", "list"])
         remedies = {NEWS: "install the app again", BANK: "tocsin channel remove", AGENCY: "invite it again"}
         for org, channel in CHANNELS.items():
             reasons = {each["reason"] for each in held if each["channel"] == channel}
             assert reasons, f"nothing of {org} is held"
             assert all(remedies[org] in reason for reason in reasons), reasons
-        listed = {each["channel"]: each for each in stage.json_lines(await on.tocsin("channel", "list", "--json"))}
+        listed = {each["channel"]: each for each in places}
         for org, channel in CHANNELS.items():
             assert remedies[org] in listed[channel]["lost"]
 
         on.slack.restore_token()
         on.discord.guilds["100"].channels.append("200")
-        await on.tocsin("channel", "add", NEWS, CHANNELS[NEWS])
-        await on.tocsin("channel", "add", BANK, CHANNELS[BANK])
+        await on.tocsin_many(*[["channel", "add", org, CHANNELS[org]] for org in (NEWS, BANK)])
         await on.discord.join("101", ["210"])
         await until("nothing is held", lambda: not any(map(on.has_held, CHANNELS)))
         await on.until_settled()

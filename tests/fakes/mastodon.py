@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -14,6 +13,7 @@ from tests.fakes import streaming
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TOKEN = "tok-invented"
+ALLOWANCE = 300  # requests in 5 minutes
 
 
 def snowflake(when: datetime, sequence: int) -> str:
@@ -37,14 +37,22 @@ class Said:
 class FakeMastodon:
     """``async with FakeMastodon(time) as fake``; ``fake.url`` is the instance.
 
-    ``said`` is the independent account of what happened. ``plan`` makes things happen later, in virtual time: with
-    ``drive`` the stream itself goes on to them.
+    ``batches``: may several statuses be asked for at once, as from Mastodon 4.3 on? ``suspended``: local ids of what
+    accounts wrote that are gone; ``muted``: those that are left out where several are asked for. ``wrong``: how far its
+    clock is off.
+
+    In ``lockstep`` the stream goes on when the source, whose clocks are then ``fake.clock`` and ``fake.monotonic``, has
+    taken what was sent; ``taken`` waits for that.
     """
 
-    def __init__(self, time: streaming.Time, *, drive: bool = False) -> None:
+    def __init__(self, time: streaming.Time, *, lockstep: bool = False) -> None:
         self.time = time
         self.script = streaming.Script(time)
         self.statuses: dict[str, dict[str, Any]] = {}
+        self.batches = True
+        self.muted: set[str] = set()
+        self.suspended: set[str] = set()
+        self.wrong = timedelta(0)
         self.said: list[Said] = []
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.streaming_at: str | None = None
@@ -53,17 +61,25 @@ class FakeMastodon:
         self.written = 0  # events that a stream has taken
         self.port = 0
         self._events: list[bytes] = []
-        self._plan: list[streaming.Planned] = []
         self._next = 0
-        self._drive = drive
+        self._renewed_at: datetime | None = None
         self._grown = asyncio.Event()
         self._closing = asyncio.Event()
-        time.on_advance = self._release
+        self._lockstep = lockstep
+        self._beating = False
+        self._looked = asyncio.Event()
+        self._stream_of: object | None = None
+        self.changed = asyncio.Event()
+        self.stalled = False
+        self.resting = False
+        time.on_advance = self.script.settle
 
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_get("/api/v2/instance", self._instance)
         app.router.add_get("/api/v1/timelines/public", self._timeline)
+        app.router.add_get("/api/v1/statuses", self._statuses)
+        app.router.add_get("/api/v1/statuses/{id}", self._status)
         app.router.add_get("/api/v1/streaming/public", self._stream)
         app.router.add_get("/api/v1/streaming/public/local", self._stream)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
@@ -86,9 +102,9 @@ class FakeMastodon:
     def create(self, content: str = "<p>Smoke</p>", *, ago: timedelta = timedelta(0), **fields: Any) -> dict[str, Any]:
         """``ago``: it comes late from elsewhere, and has the number of its own time."""
         self._next += 1
-        written = self.time.now - ago
+        written = self.time.now - ago + self.wrong
         local_id = snowflake(written, self._next)
-        uri = f"https://away.example/users/ada/statuses/{self._next}"
+        uri = fields.pop("uri", f"https://away.example/users/ada/statuses/{self._next}")
         account = {
             "id": "7", "username": "ada", "acct": "ada@away.example", "url": "https://away.example/@ada",
             "bot": False, "discoverable": None,
@@ -116,21 +132,42 @@ class FakeMastodon:
     def say(self, event: str, data: str) -> None:
         self._say(event, data, None)
 
-    def plan(self, at: datetime, act: Callable[[], object]) -> None:
-        self._plan.append(streaming.Planned(at, len(self._plan), act))
-        self._plan.sort()
-
     def _say(self, event: str, data: str, said: Said | None) -> None:
         self._events.append(f"event: {event}\ndata: {data}\n\n".encode())
         if said is not None:
             self.said.append(said)
         self._grown.set()
 
-    def _release(self) -> None:
-        """Whatever was planned for a time that has come."""
-        self.script.settle()
-        while self._plan and self._plan[0].at <= self.time.now:
-            self._plan.pop(0).act()
+    # The source in lockstep.
+
+    @property
+    def listened_to(self) -> bool:
+        return self._stream_of is not None
+
+    def clock(self) -> datetime:
+        self._looked.set()
+        return self.time.clock()
+
+    def monotonic(self) -> float:
+        self._looked.set()
+        return self.time.monotonic()
+
+    def rest(self, resting: bool) -> None:
+        """The source sleeps: it takes nothing."""
+        self.resting = resting
+        self.changed.set()
+
+    async def taken(self) -> None:
+        """Until the source has taken all that there is to say; at once where it cannot."""
+        self._beating = True
+        self._grown.set()
+        while self.listened_to and self._beating and not self.resting and not self.stalled:
+            self.changed.clear()
+            await self.changed.wait()
+
+    async def _look(self) -> None:
+        if self._lockstep:
+            await self._looked.wait()
 
     # The wire.
 
@@ -164,46 +201,84 @@ class FakeMastodon:
             ids = [each for each in ids if int(each) > int(request.query["min_id"])][:limit]
         else:
             ids = ids[-limit:]
-        headers = {}
-        if self.remaining is not None:
-            self.remaining -= 1
-            headers = {
-                "X-RateLimit-Remaining": str(self.remaining),
-                "X-RateLimit-Reset": text(self.time.now + timedelta(minutes=5)),
-            }
-            self.remaining = self.remaining or 300
-        return web.json_response([self.statuses[each] for each in reversed(ids)], headers=headers)
+        return web.json_response([self.statuses[each] for each in reversed(ids)], headers=self._limits())
+
+    async def _statuses(self, request: web.Request) -> web.Response:
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        if not self.batches:
+            return web.json_response({"error": "Not Found"}, status=404)
+        ids = request.query.getall("id[]", [])
+        if len(ids) > 20:
+            return web.json_response({"error": "Validation failed"}, status=422)
+        found = [self.statuses[each] for each in ids if each in self.statuses and each not in self.muted]
+        return web.json_response(found, headers=self._limits())
+
+    async def _status(self, request: web.Request) -> web.Response:
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        local_id = request.match_info["id"]
+        if local_id in self.statuses:
+            return web.json_response(self.statuses[local_id], headers=self._limits())
+        status = 410 if local_id in self.suspended else 404
+        return web.json_response({"error": "Record not found"}, status=status, headers=self._limits())
+
+    def _limits(self) -> dict[str, str]:
+        if self.remaining is None:
+            return {}
+        if self._renewed_at is None or self.time.now >= self._renewed_at:
+            self.remaining = self.remaining if self._renewed_at is None else ALLOWANCE
+            self._renewed_at = self.time.now + timedelta(minutes=5)
+        self.remaining -= 1
+        assert self.remaining >= 0, "asked more often than allowed"
+        return {"X-RateLimit-Remaining": str(self.remaining), "X-RateLimit-Reset": text(self._renewed_at)}
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         refusal = self._refusal(request)
         if refusal is not None:
             return refusal
-        date = format_datetime(self.time.now.replace(microsecond=0), usegmt=True)
+        date = format_datetime((self.time.now + self.wrong).replace(microsecond=0), usegmt=True)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Date": date})
         await response.prepare(request)
-        position = len(self._events)
-        await response.write(b":)\n")
+        mine = self._stream_of = object()
+        self.changed.set()
         try:
-            while not self._closing.is_set():
-                if await self._faulty(request, response, position):
-                    break
-                if position < len(self._events):
-                    await self._send(response, self._events[position])
-                    position += 1
-                    self.written += 1
-                elif self._drive and self._plan:
-                    self.time.advance_to(self._plan[0].at)
-                else:
-                    self._grown.clear()
-                    await response.write(b":thump\n")
-                    await self._grown.wait()
+            await self._talk(request, response)
         except ConnectionError:
             pass
+        finally:
+            if self._stream_of is mine:
+                self._stream_of = None
+                self.stalled = False
+                self.changed.set()
         return response
+
+    async def _talk(self, request: web.Request, response: web.StreamResponse) -> None:
+        position = len(self._events)
+        await response.write(b":)\n")
+        while not self._closing.is_set():
+            if await self._faulty(request, response, position):
+                break
+            if position < len(self._events):
+                await self._send(response, self._events[position])
+                position += 1
+                self.written += 1
+                continue
+            self._grown.clear()
+            self._looked.clear()
+            await response.write(b":thump\n")
+            if self._beating:
+                await self._look()
+                self._beating = position < len(self._events)
+                self.changed.set()
+            if position == len(self._events) and not self._beating:
+                await self._grown.wait()
 
     async def _send(self, response: web.StreamResponse, data: bytes) -> None:
         if self.script.due(streaming.Split) is not None:
-            self.time.looked.clear()
+            self._looked.clear()
             await response.write(data[: len(data) // 2])
             await self._look()
             data = data[len(data) // 2 :]
@@ -211,14 +286,9 @@ class FakeMastodon:
             for start in range(0, len(data) - 7, 7):
                 await response.write(data[start : start + 7])
             data = data[-(len(data) % 7 or 7) :]
-        self.time.looked.clear()
+        self._looked.clear()
         await response.write(data)
         await self._look()
-
-    async def _look(self) -> None:
-        """In virtual time: until the source has taken what was sent."""
-        if self._drive:
-            await self.time.looked.wait()
 
     async def _faulty(self, request: web.Request, response: web.StreamResponse, position: int) -> bool:
         """Do what is due before the next event; is the connection over?"""
@@ -226,6 +296,8 @@ class FakeMastodon:
             streaming.abort(request)
             return True
         if self.script.due(streaming.Stall) is not None:
+            self.stalled = True
+            self.changed.set()
             await self._closing.wait()
             return True
         if (broken := self.script.due(streaming.Break)) is not None:

@@ -95,9 +95,10 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Garbage:
-    """Something else instead of the document."""
+    """Something else instead of the document. ``encoding``: how it claims to be packed."""
 
     body: bytes = b"\x00\xff<not a document"
+    encoding: str = ""
 
 
 Fault = Refuse | Cut | Stall | Drip | Pieces | Garbage
@@ -189,6 +190,8 @@ class FakeSite:
         same_time = self.modified is not None and request.headers.get("If-Modified-Since") == self.modified
         if fault is None and (request.headers.get("If-None-Match") == etag or same_time):
             return web.Response(status=304, headers=headers)
+        if isinstance(fault, Garbage) and fault.encoding:
+            headers["Content-Encoding"] = fault.encoding
         if fault is None or isinstance(fault, Garbage):
             return web.Response(body=body, headers=headers)
         return await self._break(request, fault, body)

@@ -1,4 +1,6 @@
-"""FakeJetstream: a server on 127.0.0.1 that speaks both Jetstream protocols, packed or not, with scripted faults."""
+"""FakeJetstream: a server on 127.0.0.1 that speaks both Jetstream protocols, packed or not, with scripted faults; and
+FakeAppView, which is asked what has become of posts.
+"""
 
 import asyncio
 import bisect
@@ -7,7 +9,7 @@ import json
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -32,6 +34,7 @@ KEPT = timedelta(hours=36)
 POST = "app.bsky.feed.post"
 V2_TYPE = "network.bsky.jetstream.subscribeEvents"
 TIME_CURSORS_FROM = 10**15
+SET_BACK_US = 60_000_000  # what a clock must go back to be followed
 START = datetime(2031, 5, 14, 12, 0, tzinfo=UTC)
 
 
@@ -88,8 +91,8 @@ class FakeJetstream:
 
     It holds a log of events. A v1 cursor is a time and clamped to ``kept`` before ``clock()``; a v2 cursor is a seq
     (inclusive; too old: 400 CursorTooOld) or, from 10^15 on, a time. ``forget(n)`` drops the oldest n events.
-    Events are ``step`` apart, or happen when ``clock()`` says with ``stamped``. Who asks for packed frames gets them,
-    packed with ``dictionary``.
+    Events are ``step`` apart, or happen when ``clock()`` says with ``stamped``; the past is kept by those times. Who
+    asks for packed frames gets them, packed with ``dictionary``.
     """
 
     def __init__(
@@ -180,7 +183,8 @@ class FakeJetstream:
     def expire(self) -> None:
         """Forget what is older than ``KEPT``."""
         floor_us = int((self.clock() - KEPT).timestamp() * 1_000_000)
-        self.forget(bisect.bisect_left(self.events, floor_us, key=lambda event: event.time_us))
+        kept = (number for number, event in enumerate(self.events) if event.time_us >= floor_us)
+        self.forget(next(kept, len(self.events)))
 
     def forget(self, count: int) -> None:
         """No longer keep the oldest ``count`` events; their cursors are too old."""
@@ -214,7 +218,9 @@ class FakeJetstream:
         time_us = int(START.timestamp() * 1_000_000) + self._next_seq * (self.step // timedelta(microseconds=1))
         if self.stamped:
             last_us = self.events[-1].time_us if self.events else 0
-            time_us = max(int(self.clock().timestamp() * 1_000_000), last_us + 1)
+            time_us = int(self.clock().timestamp() * 1_000_000)
+            if last_us - SET_BACK_US < time_us <= last_us:
+                time_us = last_us + 1
         event = Event(seq=self._next_seq, time_us=time_us, kind=kind, did=did(author), body=body)
         self._next_seq += 1
         self.events.append(event)
@@ -256,8 +262,11 @@ class FakeJetstream:
             if notice:
                 info = {"$type": f"{V2_TYPE}#info", "name": notice, "message": "scripted"}
                 await ws.send_str(json.dumps({"$type": "message", "payload": info}))
-            wire = _Wire(request, ws, version, packing, fault)
-            await self._send_from(wire, start)
+            wire = _Wire(request=request, ws=ws, version=version, packing=packing, fault=fault, seq=start)
+            if wire.by_time:
+                wire.past = self._since(wire, start)
+                wire.seq = self._next_seq
+            await self._send(wire)
         except (ConnectionError, RuntimeError):
             pass
         finally:
@@ -268,17 +277,15 @@ class FakeJetstream:
         return ws
 
     def _start(self, version: int, cursor: str | None) -> tuple[int, str]:
-        """Index of the first event to send, and the notice to send before it."""
+        """Number of the first event to send, or the time of the first, and the notice to send before it."""
         tip = self.events[-1].seq + 1 if self.events else self._next_seq
         if cursor is None:
             return tip, ""
         number = int(cursor)
         if number >= TIME_CURSORS_FROM:
             floor_us = int((self.clock() - KEPT).timestamp() * 1_000_000)
-            wanted = max(number, floor_us)
-            first = next((event.seq for event in self.events if event.time_us >= wanted), tip)
             clamped = number < floor_us or (self._floor_seq and self.events and number < self.events[0].time_us)
-            return first, "OutdatedCursor" if version == 2 and clamped else ""
+            return max(number, floor_us), "OutdatedCursor" if version == 2 and clamped else ""
         if version == 1:
             raise AssertionError("a v1 cursor is a time in microseconds")
         if number < self._floor_seq:
@@ -287,6 +294,11 @@ class FakeJetstream:
             return tip, "FutureCursor"
         return number, ""
 
+    def _since(self, wire: "_Wire", time_us: int) -> list[Event]:
+        """The past from then on, as it is kept: by time."""
+        kept = sorted((event for event in self.events if event.time_us >= time_us), key=lambda event: event.time_us)
+        return [event for event in kept if wire.wants(event)]
+
     async def _give_dictionary(self, _: web.Request) -> web.Response:
         fault = self.faults[0] if self.faults else None
         if isinstance(fault, AnswerDictionary):
@@ -294,12 +306,12 @@ class FakeJetstream:
             return web.Response(status=fault.status, body=fault.body)
         return web.Response(body=self.dictionary, content_type="application/octet-stream")
 
-    async def _send_from(self, wire: "_Wire", seq: int) -> None:
+    async def _send(self, wire: "_Wire") -> None:
         number = 0
         while not self._closing.is_set():
-            if await self._fault(wire, number, seq):
+            if await self._fault(wire, number):
                 return
-            event = self._next_wanted(wire.request, seq)
+            event = self._next(wire)
             if event is None:
                 self._grown.clear()
                 await self._grown.wait()
@@ -310,25 +322,27 @@ class FakeJetstream:
             self.sent += 1
             self.packed += bool(wire.packing)
             self.sent_by_connection[-1] += 1
-            seq = event.seq + 1
+            if wire.past:
+                wire.past.pop(0)
+            else:
+                wire.seq = event.seq + 1
 
-    def _next_wanted(self, request: web.Request, seq: int) -> Event | None:
-        """The first event from ``seq`` on that the request's filters let through."""
-        collections = request.query.getall("wantedCollections", []) + request.query.getall("collections", [])
-        kinds = request.query.getall("kinds", [])
-        for event in self.events[bisect.bisect_left(self.events, seq, key=lambda event: event.seq) :]:
-            if (kinds and event.kind not in kinds) or (event.kind == "sync" and not kinds):
-                continue
-            if event.kind != "commit" or not collections or event.body["collection"] in collections:
-                return event
+    def _next(self, wire: "_Wire") -> Event | None:
+        """The first event left of the past that was asked for, or from ``wire.seq`` on."""
+        if wire.past:
+            return wire.past[0]
+        for number in range(bisect.bisect_left(self.events, wire.seq, key=lambda event: event.seq), len(self.events)):
+            if wire.wants(self.events[number]):
+                return self.events[number]
         return None
 
-    async def _fault(self, wire: "_Wire", number: int, seq: int) -> bool:
+    async def _fault(self, wire: "_Wire", number: int) -> bool:
         """Do what is scripted before frame ``number``; is the connection over?"""
         fault = wire.fault
         if fault is None or fault not in self.faults:
+            wire.fault = None
             return False
-        event = self._next_wanted(wire.request, seq)
+        event = self._next(wire)
         data = b"" if event is None else wire.frame(event)
         match fault:
             case Drop(after=after, rude=rude) if after == number:
@@ -380,15 +394,31 @@ class FakeJetstream:
                 return
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True)
 class _Wire:
-    """One connection. ``packing``: the dictionary, or nothing for plain text."""
+    """One connection. ``packing``: the dictionary, or nothing for plain text. What is left of the ``past`` comes first,
+    then what there is from ``seq`` on.
+    """
 
     request: web.Request
     ws: web.WebSocketResponse
     version: int
     packing: bytes
     fault: Fault | None
+    seq: int
+    past: list[Event] = field(default_factory=list)
+
+    @property
+    def by_time(self) -> bool:
+        return int(self.request.query.get("cursor", 0)) >= TIME_CURSORS_FROM
+
+    def wants(self, event: Event) -> bool:
+        query = self.request.query
+        collections = query.getall("wantedCollections", []) + query.getall("collections", [])
+        kinds = query.getall("kinds", [])
+        if (kinds and event.kind not in kinds) or (event.kind == "sync" and not kinds):
+            return False
+        return event.kind != "commit" or not collections or event.body["collection"] in collections
 
     @property
     def kind(self) -> WSMsgType:
@@ -410,6 +440,56 @@ class _Wire:
 
 class _TooOldError(Exception):
     pass
+
+
+class FakeAppView:
+    """``async with FakeAppView(shows) as view``: ``getPosts`` about the posts for which ``shows`` is true.
+
+    ``labels``: what an author has labelled the own profile with. ``forgotten``: posts that it leaves out, each once.
+    ``bad``: the next answers, instead of true ones; an int is a status.
+    """
+
+    def __init__(self, shows: Callable[[str], bool]) -> None:
+        self.labels: dict[str, list[dict[str, Any]]] = {}
+        self.forgotten: set[str] = set()
+        self.bad: list[bytes | tuple[int, dict[str, str]]] = []
+        self.asked: list[list[str]] = []
+        self.answered = asyncio.Event()  # anything since it was cleared
+        self.url = ""
+        self._shows = shows
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_get("/xrpc/app.bsky.feed.getPosts", self._get_posts)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    async def _get_posts(self, request: web.Request) -> web.Response:
+        uris = request.query.getall("uris", [])
+        self.asked.append(uris)
+        self.answered.set()
+        if not 1 <= len(uris) <= 25 or not all(each.startswith("at://did:plc:") and "#" not in each for each in uris):
+            return web.json_response({"error": "InvalidRequest", "message": "uris"}, status=400)
+        match self.bad.pop(0) if self.bad else None:
+            case bytes(body):
+                return web.Response(body=body, content_type="application/json")
+            case (status, headers):
+                return web.json_response({"error": "InternalServerError"}, status=status, headers=headers)
+        shown = [uri for uri in uris if self._shows(uri) and uri not in self.forgotten]
+        self.forgotten.difference_update(uris)
+        return web.json_response({"posts": [self._view(uri) for uri in shown]})
+
+    def _view(self, uri: str) -> dict[str, Any]:
+        author = uri.split("/")[2]
+        view = {"did": author, "handle": "someone.example", "labels": self.labels.get(author, [])}
+        record = {"$type": POST, "text": "invented", "createdAt": "2031-05-14T11:59:59.500Z"}
+        return {"uri": uri, "cid": "bafyaaaa", "author": view, "record": record, "indexedAt": "2031-05-14T12:00:00Z"}
 
 
 def _abort(ws: web.WebSocketResponse) -> None:

@@ -1,4 +1,4 @@
-"""What fakes of streaming HTTP servers share: virtual time, names that do not resolve, and scripted faults.
+"""What fakes of streaming HTTP servers share: virtual time, names that do not resolve, certificates, scripted faults.
 
 A fake in virtual time drives it: with nothing to send it goes on to its next planned event, and after each it waits
 until the source has looked at the clock, which it does for everything that it takes.
@@ -7,12 +7,14 @@ until the source has looked at the clock, which it does for everything that it t
 import asyncio
 import random
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
+import trustme
 from aiohttp import abc, web
 
 START = datetime(2031, 5, 14, 12, 0, tzinfo=UTC)
@@ -39,6 +41,10 @@ class Time:
 
     def clock(self) -> datetime:
         self.looked.set()
+        return self.wall()
+
+    def wall(self) -> datetime:
+        """The same clock for everybody else."""
         return self.now + self._wrong
 
     def monotonic(self) -> float:
@@ -116,9 +122,10 @@ class Raw(Fault):
 
 @dataclass(frozen=True, kw_only=True)
 class Refuse(Fault):
-    """An answer that says no, to a request whose path begins with ``path``."""
+    """An answer that says no, to a request whose path begins with ``path``, or is ``exactly`` that."""
 
     path: str = "/"
+    exactly: bool = False
     status: int = 503
     headers: dict[str, str] = field(default_factory=dict)
     body: dict[str, Any] = field(default_factory=dict)
@@ -126,14 +133,23 @@ class Refuse(Fault):
 
 @dataclass(frozen=True, kw_only=True)
 class Endless(Fault):
-    """An answer that says no and whose body never ends, to a request whose path begins with ``path``."""
+    """An answer that says no and whose body never ends, to a request whose path begins with ``path``, or is
+    ``exactly`` that."""
 
     path: str = "/"
+    exactly: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Nameless(Fault):
     """The name does not resolve."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untrusted(Fault):
+    """Until ``until`` whoever connects is shown a certificate that nobody trusts."""
+
+    until: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,20 +165,22 @@ class Script:
     def __init__(self, time: Time) -> None:
         self.left: list[Fault] = []
         self._time = time
-        self._used: list[Down] = []
+        self._used: set[Down | Untrusted] = set()
 
     def add(self, *faults: Fault) -> None:
         self.left += faults
 
     def due(self, *kinds: type[Fault], path: str = "") -> Any:
-        """The first fault of these kinds that is due, used up; a Down stays until it is over."""
+        """The first fault of these kinds that is due, used up; a Down or an Untrusted stays until it is over."""
         for fault in self.left:
             if not isinstance(fault, kinds) or fault.at > self._time.now:
                 continue
             if isinstance(fault, Refuse | Endless) and not path.startswith(fault.path):
                 continue
-            if isinstance(fault, Down):
-                self._used.append(fault)
+            if isinstance(fault, Refuse | Endless) and fault.exactly and path != fault.path:
+                continue
+            if isinstance(fault, Down | Untrusted):
+                self._used.add(fault)
             else:
                 self.left.remove(fault)
             return fault
@@ -172,8 +190,9 @@ class Script:
         """Time has gone on: clocks are set, outages end."""
         while (jump := self.due(Jump)) is not None:
             self._time.jump(jump.by)
-        over = [fault for fault in self._used if fault.until <= self._time.now]
-        self.left = [fault for fault in self.left if fault not in over]
+        for over in [fault for fault in self._used if fault.until <= self._time.now]:
+            self._used.remove(over)
+            self.left.remove(over)
 
 
 class Names(abc.AbstractResolver):
@@ -193,9 +212,32 @@ class Names(abc.AbstractResolver):
         pass
 
 
-def connector(script: Script) -> Callable[[], aiohttp.BaseConnector]:
+class Certificates:
+    """What a server shows to whoever names it; ``trust`` is what a source has to know to trust it."""
+
+    def __init__(self, script: Script, host: str) -> None:
+        self.trust = ssl.create_default_context()
+        self._script = script
+        trusted = trustme.CA()
+        trusted.configure_trust(self.trust)
+        self.shown = _shown(trusted, host)
+        self._doubtful = _shown(trustme.CA(), host)
+        self.shown.sni_callback = self._choose
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        if self._script.due(Untrusted) is not None:
+            connection.context = self._doubtful
+
+
+def _shown(authority: trustme.CA, host: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(host).configure_cert(context)
+    return context
+
+
+def connector(script: Script, trust: ssl.SSLContext | None = None) -> Callable[[], aiohttp.BaseConnector]:
     """What a source connects with, in the place of DNS."""
-    return lambda: aiohttp.TCPConnector(resolver=Names(script), use_dns_cache=False)
+    return lambda: aiohttp.TCPConnector(resolver=Names(script), use_dns_cache=False, ssl=trust or True)
 
 
 def abort(request: web.Request) -> None:

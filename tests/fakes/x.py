@@ -1,9 +1,11 @@
 """FakeX: X's API v2 on 127.0.0.1, as far as the filtered stream, its rules and the lookup of posts go."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, Self
 
 from aiohttp import web
@@ -11,6 +13,7 @@ from aiohttp import web
 from tests.fakes import streaming
 from tests.fakes.mastodon import EPOCH, text
 
+HOST = "api.x.example"
 TOKEN = "bearer-invented"
 PROBLEMS = "https://api.x.com/2/problems"
 MOST_IDS = 100
@@ -24,18 +27,26 @@ def snowflake(when: datetime, sequence: int) -> str:
 class FakeX:
     """``async with FakeX(time) as fake``; ``fake.url`` is the API.
 
-    ``sent`` is the independent account: id → when it went out to whoever listened. A rule with ``bad`` is refused;
-    with ``backfill`` the plan sends up to five minutes again.
+    A rule with ``bad`` is refused, and with ``whole_orders`` the others of its order too. With ``backfill`` the plan
+    sends up to five minutes again; with ``tls`` it shows its ``certificates``. Posts come ``late``, their ids and dates
+    are ``skewed``, and a connection that a client left counts for as long as it ``lingers``. With ``drive`` the stream
+    goes on to what is planned, after ``settled``.
     """
 
-    def __init__(self, time: streaming.Time, *, drive: bool = False, backfill: bool = False) -> None:
+    def __init__(self, time: streaming.Time, *, drive: bool = False, backfill: bool = False, tls: bool = False) -> None:
         self.time = time
         self.script = streaming.Script(time)
         self.rules: list[dict[str, str]] = []
-        self.sent: dict[str, datetime] = {}
+        self.certificates = streaming.Certificates(self.script, HOST) if tls else None
+        self.whole_orders = False
+        self.late = timedelta(0)
+        self.skewed = timedelta(0)
+        self.lingers = timedelta(0)
+        self.settled: Callable[[], Awaitable[None]] = _at_once
         self.gone: dict[str, str] = {}  # id → type of the problem
         self.withheld: set[str] = set()
         self.edits: dict[str, list[str]] = {}
+        self.retweets: dict[str, str] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.looked_up: list[str] = []
         self.remaining: int | None = None
@@ -45,20 +56,24 @@ class FakeX:
         self._next = 0
         self._drive = drive
         self._backfill = backfill
-        self._connected = 0
+        self._left_at: datetime | None = None
+        self._free = asyncio.Event()
+        self._free.set()
         self._grown = asyncio.Event()
         self._closing = asyncio.Event()
         time.on_advance = self._release
 
     async def __aenter__(self) -> Self:
         app = web.Application()
+        app.on_response_prepare.append(self._date)
         app.router.add_get("/2/tweets/search/stream/rules", self._get_rules)
         app.router.add_post("/2/tweets/search/stream/rules", self._post_rules)
         app.router.add_get("/2/tweets/search/stream", self._stream)
         app.router.add_get("/2/tweets", self._lookup)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        shown = None if self.certificates is None else self.certificates.shown
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=shown).start()
         self.port = self._runner.addresses[0][1]
         return self
 
@@ -69,7 +84,7 @@ class FakeX:
 
     @property
     def url(self) -> str:
-        return f"http://api.x.example:{self.port}"
+        return f"{'http' if self.certificates is None else 'https'}://{HOST}:{self.port}"
 
     def asked(self, path: str) -> list[dict[str, str]]:
         """The queries of the requests to ``path`` so far."""
@@ -80,23 +95,29 @@ class FakeX:
     def post(self, words: str = "Smoke", *, rule: str | None = None, **fields: Any) -> str:
         """``includes`` goes beside the post, ``rule`` is the id of the one that matches it."""
         self._next += 1
-        new = snowflake(self.time.now, self._next)
+        written = self.time.now + self.skewed
+        new = snowflake(written, self._next)
         includes = fields.pop("includes", None)
         data = {
-            "id": new, "text": words, "author_id": "1001", "created_at": text(self.time.now), "lang": "en",
+            "id": new, "text": words, "author_id": "1001", "created_at": text(written), "lang": "en",
             "edit_history_tweet_ids": [new],
         } | fields  # fmt: skip
         matching = [{"id": rule or (self.rules[0]["id"] if self.rules else "1"), "tag": "tocsin"}]
         line: dict[str, Any] = {"data": data, "matching_rules": matching}
         if includes is not None:
             line["includes"] = includes
-        self.sent[new] = self.time.now
-        self.say(json.dumps(line).encode())
+        raw = json.dumps(line).encode()
+        if self.late:
+            self.plan(self.time.now + self.late, lambda: self.say(raw))
+        else:
+            self.say(raw)
         return new
 
     def edit(self, id: str, words: str = "Edited smoke") -> str:
-        new = snowflake(self.time.now, self._next + 1)
-        return self.post(words, edit_history_tweet_ids=[id, new])
+        new = snowflake(self.time.now + self.skewed, self._next + 1)
+        versions = [*self.edits.get(id, [id]), new]
+        self.edits |= dict.fromkeys(versions, versions)
+        return self.post(words, edit_history_tweet_ids=versions)
 
     def say(self, line: bytes) -> None:
         self._lines.append((self.time.now, line + b"\r\n"))
@@ -113,12 +134,20 @@ class FakeX:
 
     # The wire.
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
+    async def _date(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = format_datetime(self.time.now, usegmt=True)
+
+    async def _refusal(self, request: web.Request) -> web.Response | None:
         self.requests.append((request.method, request.path, dict(request.query)))
         if (down := self.script.due(streaming.Down)) is not None:
             if down.answer is None:
                 streaming.abort(request)
             return web.Response(status=down.answer or 500)
+        if self.script.due(streaming.Endless, path=request.path) is not None:
+            endless = web.StreamResponse(status=503)
+            await endless.prepare(request)
+            await endless.write(b"{")
+            await asyncio.Event().wait()
         refuse = self.script.due(streaming.Refuse, path=request.path)
         if refuse is not None:
             return web.json_response(refuse.body, status=refuse.status, headers=refuse.headers)
@@ -127,7 +156,7 @@ class FakeX:
         return None
 
     async def _get_rules(self, request: web.Request) -> web.Response:
-        refusal = self._refusal(request)
+        refusal = await self._refusal(request)
         if refusal is not None:
             return refusal
         start = int(request.query.get("pagination_token", "0"))
@@ -138,14 +167,15 @@ class FakeX:
         return web.json_response(page | {"meta": meta})
 
     async def _post_rules(self, request: web.Request) -> web.Response:
-        refusal = self._refusal(request)
+        refusal = await self._refusal(request)
         if refusal is not None:
             return refusal
         order = await request.json()
         if "delete" in order:
             self.rules = [rule for rule in self.rules if rule["id"] not in order["delete"]["ids"]]
             return web.json_response({"meta": {"summary": {"deleted": 1}}})
-        made, problems = [], []
+        made: list[dict[str, str]] = []
+        problems: list[dict[str, Any]] = []
         for each in order["add"]:
             if "bad" in each["value"]:
                 details = [f"There were errors in processing your stream rule: {each['value']}."]
@@ -158,6 +188,8 @@ class FakeX:
             else:
                 self._next += 1
                 made.append({"id": str(116_000 + self._next), "value": each["value"], "tag": each["tag"]})
+        if problems and self.whole_orders:
+            made = []
         self.rules += made
         body = {"meta": {"summary": {"created": len(made), "not_created": len(problems)}}}
         return web.json_response(
@@ -166,41 +198,44 @@ class FakeX:
         )
 
     async def _lookup(self, request: web.Request) -> web.Response:
-        refusal = self._refusal(request)
+        refusal = await self._refusal(request)
         if refusal is not None:
             return refusal
         ids = request.query["ids"].split(",")
         assert len(ids) <= MOST_IDS
         self.looked_up += ids
         data: list[dict[str, Any]] = []
+        originals: list[dict[str, Any]] = []
         problems: list[dict[str, Any]] = []
         for each in ids:
             if each in self.gone:
                 problems.append({"resource_id": each, "value": each, "resource_type": "tweet", "parameter": "ids",
                                  "title": "Not Found Error", "type": f"{PROBLEMS}/{self.gone[each]}"})  # fmt: skip
                 continue
-            data.append({"id": each, "text": "as it was", "edit_history_tweet_ids": self.edits.get(each, [each])})
-            if each in self.withheld:
-                data[-1]["withheld"] = {"copyright": False, "country_codes": ["XX"]}
+            data.append(self._fate(each))
+            if (original := self.retweets.get(each)) is not None:
+                data[-1]["referenced_tweets"] = [{"type": "retweeted", "id": original}]
+                originals.append(self._fate(original))
         headers = {}
         if self.remaining is not None:
             self.remaining -= 1
             reset = int((self.time.now + timedelta(minutes=15) - EPOCH).total_seconds())
             headers = {"x-rate-limit-remaining": str(self.remaining), "x-rate-limit-reset": str(reset)}
             self.remaining = self.remaining or 15
-        body = ({"data": data} if data else {}) | ({"errors": problems} if problems else {})
+        body: dict[str, Any] = {"data": data} if data else {}
+        body |= {"errors": problems} if problems else {}
+        body |= {"includes": {"tweets": originals}} if originals else {}
         return web.json_response(body, headers=headers)
 
+    def _fate(self, id: str) -> dict[str, Any]:
+        fate: dict[str, Any] = {"id": id, "text": "as it was", "edit_history_tweet_ids": self.edits.get(id, [id])}
+        return fate | ({"withheld": {"copyright": False, "country_codes": ["XX"]}} if id in self.withheld else {})
+
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        refusal = self._refusal(request)
+        refusal = await self._refusal(request)
         if refusal is not None:
             return refusal
-        if self.script.due(streaming.Endless, path=request.path) is not None:
-            endless = web.StreamResponse(status=503)
-            await endless.prepare(request)
-            await endless.write(b"{")
-            await asyncio.Event().wait()
-        if self._connected:
+        if await self._crowded():
             body = {"title": "ConnectionException", "connection_issue": "TooManyConnections",
                     "detail": "This stream is currently at the maximum allowed connection limit.",
                     "type": f"{PROBLEMS}/streaming-connection"}  # fmt: skip
@@ -209,17 +244,28 @@ class FakeX:
         if minutes and not self._backfill:
             return web.json_response({"title": "Invalid Request", "detail": "no backfill"}, status=400)
         response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
-        self._connected += 1
+        self._free.clear()
         try:
             await response.prepare(request)
             since = self.time.now - timedelta(minutes=minutes)
             position = sum(at < since for at, _ in self._lines) if minutes else len(self._lines)
             await self._serve(request, response, position)
         except ConnectionError:
-            pass
+            self._left_at = self.time.now
+        except asyncio.CancelledError:
+            self._left_at = self.time.now
+            raise
         finally:
-            self._connected -= 1
+            self._free.set()
         return response
+
+    async def _crowded(self) -> bool:
+        """One that has just left may not have been noticed yet."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await self._free.wait()
+        lingers = self._left_at is not None and self.time.now < self._left_at + self.lingers
+        return lingers or not self._free.is_set()
 
     async def _serve(self, request: web.Request, response: web.StreamResponse, position: int) -> None:
         while not self._closing.is_set():
@@ -230,7 +276,8 @@ class FakeX:
                 position += 1
             elif self._drive and self._plan:
                 await self._send(response, b"\r\n")
-                self.time.advance_to(min(self._plan[0].at, self.time.now + timedelta(minutes=2)))
+                await self.settled()
+                self.time.advance_to(min(self._plan[0].at, self.time.now + timedelta(minutes=4)))
             else:
                 self._grown.clear()
                 await response.write(b"\r\n")
@@ -273,3 +320,7 @@ class FakeX:
             streaming.abort(request)
             return True
         return False
+
+
+async def _at_once() -> None:
+    pass

@@ -7,6 +7,9 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+from structlog.testing import capture_logs
+
 from bot.benching import ingest, jetstream_server
 from bot.domain import post
 from bot.ingest import jetstream_frames
@@ -15,16 +18,18 @@ NOW = datetime(2031, 5, 15, tzinfo=UTC)
 
 
 async def read(way: str, url: str, count: int) -> list[post.Arrival]:
-    run, version = ingest.WAYS[way]
+    run, version, packed = ingest.WAYS[way]
     inbox: ingest.Inbox = asyncio.Queue(ingest.INBOX_MOST)
-    reading = asyncio.create_task(run(url + jetstream_server.PATHS[version], inbox))
-    try:
-        async with asyncio.timeout(20):
-            return [await inbox.get() for _ in range(count)]
-    finally:
-        reading.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await reading
+    with ingest.packing() as dictionary:
+        path = url + jetstream_server.PATHS[version]
+        reading = asyncio.create_task(run(path, inbox, dictionary if packed else None))
+        try:
+            async with asyncio.timeout(20):
+                return [await inbox.get() for _ in range(count)]
+        finally:
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
 
 
 def test_frames_are_the_same_at_every_call_and_all_of_them_are_read() -> None:
@@ -45,13 +50,16 @@ def test_frames_are_the_same_at_every_call_and_all_of_them_are_read() -> None:
     assert posts[-1].text == jetstream_server.LAST
 
 
-async def test_the_naive_way_finds_the_posts_that_ours_finds() -> None:
+@pytest.mark.parametrize("pair", ingest.PAIRS)
+async def test_the_naive_way_finds_the_posts_that_ours_finds(pair: str) -> None:
     events = list(jetstream_server.events(600))
     items = [item for each in events for item in jetstream_frames.decode_v1(jetstream_server.v1(each), NOW).items]
     commits = [each for each in events if each["kind"] == "commit"]
     async with jetstream_server.serving(600) as url:
-        ours = await read("ours, protocol 1", url, len(items))
-        theirs = await read("naive, protocol 1", url, len(commits))
+        with capture_logs() as logs:
+            ours = await read(f"ours, {pair}", url, len(items))
+        theirs = await read(f"naive, {pair}", url, len(commits))
+    assert [each["compressed"] for each in logs if each["event"] == "source_connected"] == ["packed" in pair]
     assert [gist(each.item) for each in ours] == [gist(item) for item in items]
     created = {each["body"]["rkey"] for each in events if each["body"].get("operation") == "create"}
     assert said(ours, created) == said(theirs, created) != set()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bot.rehearsal import scenario, truth
-from tests.acceptance.stage import environment, json_lines
+from tests.acceptance.stage import LOADED_ONCE, environment, json_lines
 
 ALERT_KEYS = {
     "alert", "event", "revision", "kind", "level", "certainty", "newsworthiness", "disputed", "category", "categories",
@@ -30,10 +30,11 @@ DELIVERY_KEYS = {
 AUDIT_KEYS = {"seq", "at", "actor", "surface", "action", "target", "reason", "effect", "prev_hash", "hash"}
 
 # One process for all commands, since loading the program costs a second; each is a call of its own in it.
-_SERVER = """
+_SERVER = f"""
 import json, sys, traceback
 from click.testing import CliRunner
 from bot.cli import main
+{LOADED_ONCE}
 requests, answers = sys.stdin, sys.stdout
 for line in requests:
     request = json.loads(line)

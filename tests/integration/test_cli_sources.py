@@ -125,6 +125,7 @@ def check_sources(folder: Path) -> dict[str, Any]:
         ('[[source]]\ntype = "push"\nname = "a"\nprovider = "a"\nsecret = ""', "is empty"),
         ('[[source]]\ntype = "push"\nname = "a"\nprovider = "a"\nsecret = "fifteen letters"', "shorter than 16"),
         ('[[source]]\ntype = "wikimedia"\nwikis = []', "at least 1 item"),
+        ('[[source]]\ntype = "nws"\ncontact = "ada@example.org\\nX-Other: 1"', "on one line"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path, text: str, said: str) -> None:

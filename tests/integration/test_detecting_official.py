@@ -116,6 +116,7 @@ def test_one_quake_is_an_alert_its_revision_edits_it_and_its_deletion_retracts_i
     assert [alert["kind"] for alert in alerts] == ["new", "update", "retraction"]
     assert len({alert["event"] for alert in alerts}) == 1
     assert {alert["category"] for alert in alerts} == {"earthquake"}
+    assert "was updated by its issuer" in alerts[1]["change"]
     assert [alert["certainty"] for alert in alerts[:2]] == ["observed", "observed"]
     assert {alert["level"] for alert in alerts} == {"alert"}, "an authority that repeats itself is not louder"
     assert alerts[0]["place"]["country"] == "IE"

@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from yarl import URL
 
 from bot.domain import errors, post
+from bot.ingest import jetstream_hosts
 from bot.ingest.source import State
 from tests import streams
 from tests.fakes import sources
@@ -190,19 +192,60 @@ async def test_garbage_is_counted_and_kills_nothing(version: int, binary: bool, 
 
 
 @VERSIONS
-async def test_a_frame_from_the_future_is_dropped_and_moves_no_cursor(
+async def test_what_comes_from_the_future_is_taken_as_of_now_and_moves_no_time(
     version: int, fake: sources.FakeJetstream
 ) -> None:
-    ahead = sources.FakeJetstream()
-    ahead.step = timedelta(days=1)
-    early = ahead.add_post("tomorrow")
-    streams.fill(fake, 2)
-    fake.script(Garbage(1, data=early.v1() if version == 1 else early.v2()))
+    streams.fill(fake, 1)
+    claim = (sources.START + timedelta(days=1)).isoformat()
+    early = [fake.add_post("tomorrow", createdAt=claim), fake.add_delete(rkey="3kaaa")]
+    for each in early:
+        each.time_us += 86_400_000_000
     source = streams.make_source(fake.url(version))
-    arrivals = await streams.take(source, 2, streams.before_all(version, fake))
-    assert streams.texts(arrivals) == ["invented 0", "invented 1"]
-    assert (source.health.dropped, len(fake.requests)) == (1, 1)
-    assert arrivals[-1].cursor.rpartition(":")[2] == str(fake.events[3].time_us)
+    arrivals = await streams.take(source, 3, streams.before_all(version, fake))
+    now = sources.START + timedelta(minutes=1)
+    assert [arrival.at for arrival in arrivals[1:]] == [now, now]
+    made, gone = arrivals[1].item, arrivals[2].item
+    assert isinstance(made, post.Post)
+    assert isinstance(gone, post.Deletion)
+    assert (made.created_at, gone.deleted_at) == (now, now)
+    assert (source.health.dropped, len(fake.requests)) == (0, 1)
+    assert source.health.last_error == f"127.0.0.1:{fake.port} dates its events in the future"
+
+
+@VERSIONS
+async def test_a_break_while_a_server_is_ahead_loses_nothing_and_is_no_gap(
+    version: int, fake: sources.FakeJetstream
+) -> None:
+    streams.fill(fake, 1)
+    for number in range(3):
+        fake.add_post(f"tomorrow {number}").time_us += 86_400_000_000
+    fake.script(Drop(3 if version == 1 else 2))
+    source = streams.make_source(fake.url(version))
+    arrivals = await streams.take(source, 4, streams.before_all(version, fake))
+    expected = ["invented 0", "tomorrow 0", "tomorrow 1", "tomorrow 2"]
+    assert streams.texts(arrivals) == expected
+    again = await streams.take(streams.make_source(fake.url(version)), 4 if version == 1 else 2, arrivals[1].cursor)
+    assert streams.texts(again)[-2:] == expected[-2:]
+
+
+async def test_v1_clock_that_was_set_back_is_a_gap_and_followed(fake: sources.FakeJetstream) -> None:
+    streams.fill(fake, 2)
+    had = await streams.take(streams.make_source(fake.url(1)), 2, streams.before_all(1, fake))
+    back_us = 3 * 3_600_000_000
+    fake.add_post("dated before what we ask for").time_us -= back_us
+    source = streams.make_source(fake.url(1))
+    reading = asyncio.create_task(streams.take(source, 6, had[-1].cursor))
+    while fake.sent_by_connection[1:] != [4]:
+        await asyncio.sleep(0)
+    for number in range(3):
+        fake.add_post(f"after it {number}").time_us -= back_us
+    *_, gap, first, _, last = await reading
+    assert isinstance(gap.item, post.Gap)
+    assert (gap.item.since, gap.item.until) == (first.at, sources.START + timedelta(minutes=1))
+    assert streams.texts([first, last]) == ["after it 0", "after it 2"]
+    assert last.cursor == str(fake.events[-1].time_us)
+    rest = await streams.take(streams.make_source(fake.url(1)), 3, gap.cursor)
+    assert streams.texts(rest) == ["dated before what we ask for", "after it 0", "after it 1"], "the gap is told once"
 
 
 @VERSIONS
@@ -427,6 +470,44 @@ async def test_a_second_break_while_another_host_repeats_loses_nothing(
         source = streams.make_source(fake.url(version), other.url(version))
         assert streams.texts(await streams.take(source, 6, streams.before_all(version, fake))) == expected
         assert not other.unfired()
+
+
+@VERSIONS
+async def test_a_host_that_wants_to_be_left_alone_keeps_us_from_no_other(
+    version: int, fake: sources.FakeJetstream
+) -> None:
+    expected = streams.fill(fake, 4)
+    now_s = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+        await asyncio.sleep(0)
+
+    async with sources.FakeJetstream() as other:
+        streams.fill(other, 2)
+        for mine, theirs in zip(fake.events, other.events, strict=False):
+            theirs.body = mine.body
+        fake.script(Refuse(429, {"Retry-After": "3600"}))
+        other.script(Refuse(503), Drop(2), *[Refuse(503)] * 200)
+        source = streams.make_source(fake.url(version), other.url(version), sleep=sleep, monotonic=lambda: now_s)
+        arrivals = await streams.take(source, 4, streams.before_all(version, fake))
+        assert len(other.sent_by_connection) == 1, "the other one is read meanwhile"
+        assert set(streams.texts(arrivals)) == set(expected)
+        assert 3600 <= now_s < 3600 + 120, "the first one is asked again when it wants to, and not before"
+        assert len(fake.requests) == 2
+
+
+async def test_hosts_that_all_want_to_be_left_alone_are_waited_for() -> None:
+    now_s = 100.0
+    hosts = jetstream_hosts.Hosts(
+        [URL(f"wss://{name}.example/subscribe") for name in "abc"], random.Random(1), lambda: now_s
+    )
+    for name, asked_s in (("a", 500.0), ("b", 50.0), ("c", 900.0)):
+        assert hosts.url.host == f"{name}.example"
+        wait_s = hosts.next(0.0, asked_s)
+    assert hosts.url.host == "b.example"
+    assert 50 <= wait_s < 55
 
 
 async def test_a_cursor_of_v1_serves_v2_and_the_other_way_round(fake: sources.FakeJetstream) -> None:

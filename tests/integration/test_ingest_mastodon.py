@@ -2,22 +2,20 @@
 
 import asyncio
 import contextlib
-import functools
 import json
 import random
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bot.domain import errors, post
-from bot.ingest import mastodon
+from bot.ingest import mastodon, mastodon_recheck
 from bot.ingest.source import State
 from tests.fakes import mastodon as fakes
 from tests.fakes import streaming
-from tests.fakes.streaming import Break, Cut, Down, Jump, Nameless, Raw, Refuse, Split, Stall, Trickle
+from tests.fakes.streaming import Break, Refuse
 
 MINUTE = timedelta(minutes=1)
 
@@ -311,7 +309,7 @@ async def test_a_source_of_local_posts_asks_for_those(fake: fakes.FakeMastodon) 
     fake.create()
     await take(make_source(fake, local=True), 1, zero(fake))
     assert ("/api/v1/streaming/public/local", {}) in fake.requests
-    assert [query["local"] for path, query in fake.requests if path.endswith("timelines/public")] == ["true"]
+    assert [query["local"] for path, query in fake.requests if path.endswith("timelines/public")] == ["true"] * 2
 
 
 async def test_what_is_no_status_is_dropped_and_counted(fake: fakes.FakeMastodon) -> None:
@@ -347,99 +345,213 @@ async def test_back_pressure_reaches_the_server(fake: fakes.FakeMastodon) -> Non
         assert fake.written < 200, "nobody reads: the server has to wait"
 
 
-async def test_a_soak_of_days_with_every_fault_loses_and_repeats_nothing() -> None:
-    time = streaming.Time()
-    async with fakes.FakeMastodon(time, drive=True) as fake:
-        happen(fake, days=6)
-        fake.script.add(*faults())
-        source = make_source(fake, heartbeat_s=0.2, rng=streaming.Unhurried())
-        arrivals = []
-        async with asyncio.timeout(120), contextlib.aclosing(source.posts(None)) as posts:
-            async for arrival in posts:
-                arrivals.append(arrival)
-                if isinstance(arrival.item, post.Post) and arrival.item.text == "the end":
-                    break
-        assert fake.script.left == []
-    account(fake.said, arrivals)
-    assert source.health.dropped == 2
-    assert sum(isinstance(each.item, post.Gap) for each in arrivals) > 10
+class Keeping(dict[str, str]):
+    """Local id → id, as a store keeps them."""
+
+    async def stored(self) -> list[str]:
+        return list(self)
+
+    async def post_of(self, local_id: str) -> str | None:
+        return self.get(local_id)
 
 
-def happen(fake: fakes.FakeMastodon, *, days: int) -> None:
-    """A status about every four minutes; every seventh is edited, every eleventh deleted, every fifth comes late."""
-    rng = random.Random(7)
-    made: dict[int, str] = {}
-
-    def create(number: int, ago: timedelta) -> None:
-        made[number] = fake.create(f"<p>invented {number}</p>", ago=ago)["id"]
-
-    def change(number: int, how: Callable[[str], None]) -> None:
-        if made.get(number) in fake.statuses:
-            how(made[number])
-
-    for number in range(days * 360):
-        at = streaming.START + number * 4 * MINUTE + timedelta(seconds=rng.uniform(1, 200))
-        late = timedelta(seconds=rng.uniform(5, 50)) if number % 5 == 0 else timedelta(0)
-        fake.plan(at, functools.partial(create, number, late))
-        if number % 7 == 0:
-            later = at + timedelta(seconds=rng.uniform(1, 4000))
-            fake.plan(later, functools.partial(change, number, fake.edit))
-        if number % 11 == 0:
-            later = at + timedelta(seconds=rng.uniform(1, 4000))
-            fake.plan(later, functools.partial(change, number, fake.delete))
-    fake.plan(streaming.START + timedelta(days=days), lambda: fake.create("<p>the end</p>"))
+def asking(fake: fakes.FakeMastodon, kept: Keeping, **settings: Any) -> mastodon.MastodonSource:
+    source = make_source(fake, **settings)
+    source.recheck(mastodon_recheck.Kept(stored=kept.stored, post_of=kept.post_of))
+    return source
 
 
-def faults() -> list[streaming.Fault]:
-    def at(hours: float) -> Any:
-        return {"at": streaming.START + timedelta(hours=hours)}
+@contextlib.asynccontextmanager
+async def ticking(fake: fakes.FakeMastodon, seconds: float = 6) -> AsyncIterator[None]:
+    """The stream says something now and then."""
 
-    storm = [Refuse(**at(20), path="/api/v1", status=429, headers={"Retry-After": "30"}) for _ in range(5)]
-    return [
-        Break(**at(2)),
-        Break(**at(3), politely=True),
-        Down(**at(5), until=streaming.START + timedelta(hours=5) + MINUTE),
-        Stall(**at(8)),
-        Split(**at(9)),
-        Trickle(**at(10)),
-        Raw(**at(11), data=b"event: update\ndata: \xff\x00{nonsense\n\n"),
-        Raw(**at(11.5), data=b"event: delete\ndata: no id\n\n"),
-        Cut(**at(12)),
-        Break(**at(13)),
-        *[Nameless(**at(13)) for _ in range(3)],
-        Jump(**at(14), by=timedelta(hours=-1)),
-        Break(**at(14.2)),
-        Jump(**at(17), by=timedelta(hours=1)),
-        Break(**at(20)),
-        *storm,
-        Break(**at(22)),
-        Refuse(**at(22), path="/api/v1/timelines", status=502),
-        Refuse(**at(22), path="/api/v2/instance", status=503),
-        Down(**at(30), until=streaming.START + timedelta(hours=78)),
-        Break(**at(90)),
-    ]
+    async def tick() -> None:
+        while True:
+            fake.time.advance_to(fake.time.now + timedelta(seconds=seconds))
+            before = fake.written
+            fake.say("notification", "{}")
+            while fake.written == before:
+                await asyncio.sleep(0)
+
+    ticks = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        ticks.cancel()
+        await asyncio.gather(ticks, return_exceptions=True)
 
 
-def account(said: list[fakes.Said], arrivals: list[post.Arrival]) -> None:
-    """Each thing said came out once, or lies in a gap that allows for it."""
-    posts = Counter(arrival.item.id for arrival in arrivals if isinstance(arrival.item, post.Post))
-    gone = {arrival.item.id or "" for arrival in arrivals if isinstance(arrival.item, post.Deletion)}
-    gaps = [arrival.item for arrival in arrivals if isinstance(arrival.item, post.Gap)]
-    assert not [each for each, count in posts.items() if count > 1]
+def before(fake: fakes.FakeMastodon, count: int) -> Keeping:
+    """Statuses of the time before, all of which are kept."""
+    made = [fake.create(f"<p>invented {number}</p>", ago=timedelta(days=1)) for number in range(count)]
+    return Keeping({each["id"]: each["uri"] for each in made})
 
-    def missed(event: fakes.Said) -> bool:
-        return any(gap.since <= event.at <= gap.until for gap in gaps if gap.since and gap.until)
 
-    deleted = {event.uri for event in said if event.kind == "delete"}
-    seen = {each.partition("#")[0] for each in posts}
-    for event in said:
-        match event.kind:
-            case "create":
-                assert event.uri in seen or (event.uri in deleted and missed(event)), event
-            case "edit" if not missed(event) and event.uri in seen:
-                assert f"{event.uri}#v:{event.version}" in posts, event
-                assert event.uri in gone, event
-            case "delete" if not missed(event) and event.uri in seen:
-                assert any(each.partition("#")[0] == event.uri for each in gone), event
-    assert seen <= {event.uri for event in said}
-    assert sum(not missed(event) for event in said) > len(said) // 3
+def asked_again(fake: fakes.FakeMastodon) -> list[str]:
+    return [path for path, _ in fake.requests if path.startswith("/api/v1/statuses")]
+
+
+async def asked_times(fake: fakes.FakeMastodon, reading: Reading, count: int) -> list[Any]:
+    """What came until it was asked so often again."""
+
+    async def read() -> list[Any]:
+        items: list[Any] = []
+        while getattr(item := await reading.next(), "text", "") != "the end":
+            items.append(item)
+        return items
+
+    reader = asyncio.create_task(read())
+    async with ticking(fake):
+        while len(asked_again(fake)) < count:
+            await asyncio.sleep(0)
+    fake.create("<p>the end</p>")
+    return await reader
+
+
+async def test_a_deletion_of_what_an_earlier_process_read_is_looked_up(fake: fakes.FakeMastodon) -> None:
+    kept = before(fake, 3)
+    first, edited, _ = kept
+    kept[edited] += "#v:1936000000000"
+    source = asking(fake, kept)
+    async with Reading(source) as reading:
+        await started(fake, source)
+        for local_id in (first, edited, "109348684737626801"):
+            fake.say("delete", local_id)
+        fake.create("<p>the end</p>")
+        gone, other, last = [await reading.next() for _ in range(3)]
+    uris = [fake.statuses[each]["uri"] for each in (first, edited)]
+    assert [(gone.id, gone.replaced_by), (other.id, other.replaced_by)] == [(uri, None) for uri in uris]
+    assert (last.text, source.health.skipped) == ("the end", 1)
+
+
+@pytest.mark.parametrize("batches", [True, False])
+async def test_after_an_outage_it_is_asked_what_has_become_of_what_is_kept(
+    batches: bool, fake: fakes.FakeMastodon
+) -> None:
+    fake.batches = batches
+    kept = before(fake, 45)
+    ids = list(kept)
+    fake.muted = {ids[1]}
+    fake.delete(ids[0])
+    del fake.statuses[ids[30]]
+    fake.suspended.add(ids[30])
+    fake.edit(ids[44], "<p>other words</p>")
+    fake.edit(ids[20], "<p>known words</p>")
+    kept[ids[20]] += f"#v:{fake.said[-1].version}"
+    source = asking(fake, kept)
+    cursor = f"{fakes.snowflake(streaming.START - MINUTE, 0)}@{int(streaming.START.timestamp() * 1000) - 60_000}"
+    async with Reading(source, cursor) as reading:
+        gap, *items = await asked_times(fake, reading, 6 if batches else 46)
+    assert gap.reason.endswith("edits and deletions are asked for again")
+    gone = {item.id for item in items if isinstance(item, post.Deletion) and item.replaced_by is None}
+    assert gone == {kept[ids[0]], kept[ids[30]]}
+    (edit,) = [item for item in items if isinstance(item, post.Deletion) and item.replaced_by is not None]
+    (new,) = [item for item in items if isinstance(item, post.Post)]
+    assert (edit.id, edit.replaced_by) == (kept[ids[44]], new.id)
+    assert (new.id.partition("#")[0], new.text) == (kept[ids[44]], "other words")
+
+
+async def test_who_asks_not_to_be_found_later_is_left_out_when_asked_again(fake: fakes.FakeMastodon) -> None:
+    kept = before(fake, 2)
+    first, second = kept
+    fake.statuses[first]["account"] |= {"noindex": True}
+    fake.edit(second, account={"url": "https://away.example/@bo", "discoverable": False})
+    source = asking(fake, kept)
+    async with Reading(source) as reading:
+        items = await asked_times(fake, reading, 1)
+    assert {(type(item), item.id) for item in items} == {(post.Deletion, kept[each]) for each in (first, second)}
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 500])
+async def test_only_what_the_api_says_is_gone_is_gone(status: int, fake: fakes.FakeMastodon) -> None:
+    """A proxy's 404 is none of the API's; what is always refused does not keep the others from being asked."""
+    kept = before(fake, 2)
+    first, second = kept
+    for each in kept:
+        del fake.statuses[each]
+    body = {} if status in (404, 410) else {"error": "invented"}
+    fake.script.add(
+        *[Refuse(path=f"/api/v1/statuses/{first}", status=status, body=body) for _ in range(mastodon_recheck.TRIES)]
+    )
+    source = asking(fake, kept)
+    async with Reading(source) as reading, ticking(fake):
+        gone = await reading.next()
+    assert (gone.id, source.health.last_error) == (kept[second], None), "the stream is well"
+
+
+async def test_an_answer_is_not_lost_where_the_next_request_fails(fake: fakes.FakeMastodon) -> None:
+    kept = before(fake, 2)
+    edited, deleted = kept
+    fake.edit(edited, "<p>other words</p>")
+    fake.delete(deleted)
+    fake.script.add(Refuse(path=f"/api/v1/statuses/{deleted}", status=500))
+    source = asking(fake, kept)
+    async with Reading(source) as reading, ticking(fake):
+        old, new, gone = [await reading.next() for _ in range(3)]
+    assert (old.id, new.text, gone.id) == (kept[edited], "other words", kept[deleted])
+
+
+async def test_what_cannot_be_answered_for_twenty_is_asked_one_by_one(fake: fakes.FakeMastodon) -> None:
+    kept = before(fake, 2)
+    fake.delete(list(kept)[1])
+    fake.script.add(*[Refuse(path="/api/v1/statuses", status=500) for _ in range(mastodon_recheck.TRIES)])
+    source = asking(fake, kept)
+    async with Reading(source) as reading, ticking(fake):
+        assert (await reading.next()).id == kept[list(kept)[1]]
+    assert len(asked_again(fake)) == mastodon_recheck.TRIES + 2
+
+
+async def test_asking_again_leaves_requests_for_pages(fake: fakes.FakeMastodon) -> None:
+    kept = before(fake, 100)
+    ids = list(kept)
+    fake.delete(ids[99])
+    source = asking(fake, kept)
+    async with Reading(source) as reading:
+        await started(fake, source)
+        fake.remaining = mastodon_recheck.RESERVE + 2
+        async with ticking(fake):
+            assert (await reading.next()).id == kept[ids[99]]
+    assert fake.time.now >= streaming.START + 5 * MINUTE
+    assert source.health.last_error is None
+
+
+async def test_once_a_day_all_is_asked_about(fake: fakes.FakeMastodon) -> None:
+    kept = before(fake, 1)
+    (only,) = kept
+    source = asking(fake, kept)
+    async with Reading(source) as reading:
+        assert await asked_times(fake, reading, 1) == []
+        fake.statuses.pop(only)
+        async with ticking(fake, 600):
+            assert (await reading.next()).id == kept[only]
+    assert fake.time.now >= streaming.START + timedelta(days=1)
+
+
+@pytest.mark.parametrize("hours", [-3, 9])
+async def test_an_instance_whose_clock_was_set_back_shows_all_that_was_missed(
+    hours: float, fake: fakes.FakeMastodon
+) -> None:
+    """``hours``: set back by, or after having been ahead by."""
+    source = make_source(fake)
+    async with Reading(source) as reading:
+        await started(fake, source)
+        fake.wrong = timedelta(hours=max(hours, 0))
+        fake.create("<p>first</p>")
+        await reading.next()
+        fake.script.add(Break())
+        fake.wrong = timedelta(hours=min(hours, 0))
+        for number in range(50):
+            fake.time.advance_to(fake.time.now + timedelta(seconds=1))
+            fake.create(f"<p>missed {number}</p>")
+        items = [await reading.next() for _ in range(51)]
+    assert {item.text for item in items[:50]} == {f"missed {number}" for number in range(50)}
+    assert isinstance(items[50], post.Gap)
+
+
+async def test_where_our_clock_was_set_back_all_that_may_be_missing_is_the_gap(fake: fakes.FakeMastodon) -> None:
+    later = int((streaming.START + 60 * MINUTE).timestamp() * 1000)
+    last = streaming.START - 5 * MINUTE
+    arrivals = await take(make_source(fake), 1, f"{fakes.snowflake(last, 0)}@{later}")
+    gap = arrivals[0].item
+    assert isinstance(gap, post.Gap)
+    assert (gap.since, gap.until) == (last, streaming.START + 60 * MINUTE)

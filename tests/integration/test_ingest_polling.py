@@ -1,8 +1,10 @@
 """PollingSource against FakeSite: real HTTP, in virtual time."""
 
 import contextlib
+import gzip
 import json
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from email.utils import format_datetime
@@ -10,10 +12,11 @@ from typing import Any
 
 import pytest
 from aiohttp import abc
+from yarl import URL
 
 from bot import app, config
 from bot.domain import errors, post
-from bot.ingest import feed, meteoalarm, nws, polling, reach
+from bot.ingest import feed, fetching, gdacs, meteoalarm, nws, polling, reach, trouble, usgs
 from bot.ingest.source import State
 from tests.fakes import polled
 from tests.fakes.polled import Cut, Drip, FakeSite, Garbage, Refuse, Stall, VirtualTime
@@ -228,6 +231,118 @@ async def test_a_body_over_the_bound_is_refused(site: FakeSite) -> None:
     assert "more than 10000000 bytes" in (source.health.last_error or "")
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+async def test_a_bomb_is_never_unpacked(layers: int, site: FakeSite) -> None:
+    bomb = b"<rss>" + b" " * 100_000_000
+    for _ in range(layers):
+        bomb = gzip.compress(bomb, 1)
+    site.put(PATH, rss("one"))
+    site.script(Garbage(bomb, encoding=", ".join(["gzip"] * layers)))
+    source = make_source(site, VirtualTime(until=5 * MINUTE))
+    tracemalloc.start()
+    try:
+        assert texts(await until_over(source)) == ["one"]
+        assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    finally:
+        tracemalloc.stop()
+    assert source.health.last_error
+
+
+async def test_nothing_has_changed_is_no_answer_to_a_first_question(site: FakeSite) -> None:
+    site.put(PATH, rss("old", at=timedelta(hours=-5)))
+    site.script(Refuse(304))
+    source = make_source(site, VirtualTime(until=5 * MINUTE))
+    assert texts(await until_over(source)) == [], "it is the first reading, still"
+    assert "which it was not asked" in (source.health.last_error or "")
+
+
+PORTALS = (
+    b"<!DOCTYPE html><html><head><title>Log in</title></head><body><p>Welcome &nbsp; guest<br></body></html>",
+    b"<html><body><form><input name=user></form><item><title>n</title></item></body></html>",
+    b"<?xml version='1.0'?><!DOCTYPE html PUBLIC '-//W3C//DTD XHTML 1.0 Strict//EN' 'http://127.0.0.1/x.dtd'>"
+    b"<html xmlns='http://www.w3.org/1999/xhtml'><body><p>Log in</p></body></html>",
+    b'{"error": "log in first", "features": null}',
+    b"[]",
+    b"Please pay",
+)
+
+
+@pytest.mark.parametrize("portal", PORTALS)
+@pytest.mark.parametrize("kind", ["feed", "gdacs", "usgs", "nws", "meteoalarm"])
+async def test_a_page_to_log_in_is_no_empty_list(kind: str, portal: bytes, site: FakeSite) -> None:
+    """Days of it, as behind a hotel's network: what was known stays known, and only the end of it is a gap."""
+    time = VirtualTime(until=timedelta(hours=6))
+    environment = time.environment()
+    url = site.url("/all_hour.geojson")
+    makes = {
+        "feed": lambda: feed.source("s", url, provider="p", official=False, **environment),
+        "gdacs": lambda: gdacs.source("s", url, provider="p", **environment),
+        "usgs": lambda: usgs.source("s", url, provider="p", magnitude=4.5, **environment),
+        "nws": lambda: nws.source("s", url, provider="p", contact="ada@example.org", **environment),
+        "meteoalarm": lambda: meteoalarm.source("s", url, provider="p", **environment),
+    }
+    site.put("/all_hour.geojson", portal, "text/html")
+    site.put("/4.5_day.geojson", portal, "text/html")
+    source = makes[kind]()
+    place = polling.Place(known={"a": ("1", "a")}, read_at=polled.START)
+    assert await until_over(source, place.cursor) == []
+    assert source.health.state is State.WAITING
+    assert source.health.dropped > 3
+
+
+async def test_a_feed_that_moved_back_is_found(site: FakeSite) -> None:
+    time = VirtualTime(until=timedelta(hours=2))
+    site.put("/new.xml", rss("before"))
+    site.move(PATH, "/new.xml", 301)
+
+    def move_back() -> None:
+        site.put("/new.xml", lambda: None)
+        site.put(PATH, rss("after", "before"))
+        site.stay(PATH)
+
+    time.at(timedelta(minutes=30), move_back)
+    found = await until_over(make_source(site, time))
+    assert texts(found) == ["before", "after"]
+    assert "moved" not in json.loads(found[-1].cursor)
+    assert site.requests[-1].path == PATH
+
+
+async def test_a_moved_feed_is_not_lost_with_its_old_address(site: FakeSite) -> None:
+    """It fails for a while, and where it was nobody answers any more."""
+    time = VirtualTime(until=timedelta(hours=3))
+    site.put("/new.xml", rss("smoke"))
+    site.move(PATH, "/new.xml", 301)
+    time.at(timedelta(minutes=30), lambda: site.stay(PATH))
+    time.at(timedelta(minutes=30), lambda: site.script(*[Refuse(503)] * 5))
+    time.at(timedelta(hours=1), lambda: site.put("/new.xml", rss("fire", "smoke")))
+    assert texts(await until_over(make_source(site, time))) == ["smoke", "fire"]
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example", "xn--\u2028.example", "[::1", "a" * 300])
+async def test_a_redirect_to_an_odd_name_is_a_trouble_and_no_defect(host: str, site: FakeSite) -> None:
+    site.move(PATH, f"http://{host}/feed.xml", 302)
+    source = make_source(site, VirtualTime(until=MINUTE))
+    assert await until_over(source) == []
+    assert source.health.last_error
+    assert source.health.state is State.WAITING
+
+
+def test_encryption_is_not_given_up_on_the_way() -> None:
+    with pytest.raises(trouble.LostError, match="without encryption"):
+        fetching.redirected(URL("https://a.example/1"), "http://a.example/2")
+    assert str(fetching.redirected(URL("http://a.example/1"), "//b.example/2")) == "http://b.example/2"
+
+
+async def test_who_is_sent_away_for_a_day_says_so_to_operators(site: FakeSite) -> None:
+    time = VirtualTime(until=timedelta(days=2))
+    site.put(PATH, lambda: rss("smoke", at=time.passed).encode())
+    site.script(Refuse(503, {"Retry-After": "86400"}))
+    source = make_source(site, time)
+    assert texts(await until_over(source)) == ["smoke"]
+    assert 86_400 <= time.waits[0] <= 86_400 + 120
+    assert source.health.retry_at is None, "a source that is silent for a day is quiet, whatever was announced"
+
+
 async def test_a_name_that_does_not_resolve_and_a_server_without_tls(site: FakeSite) -> None:
     site.move(PATH, "http://nowhere.invalid/feed.xml", 302)
     source = make_source(site, VirtualTime(until=MINUTE))
@@ -355,6 +470,57 @@ async def test_what_is_known_is_bounded() -> None:
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(errors.UsageError, match="http"):
         feed.source("news", "ftp://example.org/feed", provider="rss:news", official=False)
+
+
+def quake(name: str, began: timedelta) -> dict[str, Any]:
+    at = int((polled.START + began).timestamp() * 1000)
+    properties = {"mag": 6.1, "time": at, "updated": at, "place": "Selby", "ids": f",{name},"}
+    return {"id": name, "properties": properties, "geometry": {"coordinates": [1.0, 2.0, 3.0]}}
+
+
+async def test_a_quake_that_left_the_list_is_asked_after_until_there_is_an_answer(site: FakeSite) -> None:
+    """Although the list itself does not change any more."""
+    time = VirtualTime(until=timedelta(minutes=20))
+    listed = [quake("us1", timedelta(0))]
+    site.put("/v1/summary/all_hour.geojson", lambda: json.dumps({"features": listed}).encode(), "application/json")
+    site.put("/v1/detail/us1.geojson", "{}")
+    site.move("/v1/detail/us1.geojson", "", 503)
+    time.at(timedelta(minutes=5), listed.clear)
+    deleted = quake("us1", timedelta(0))
+    deleted["properties"]["status"] = "deleted"
+    time.at(timedelta(minutes=9), lambda: site.put("/v1/detail/us1.geojson", json.dumps(deleted)))
+    time.at(timedelta(minutes=9), lambda: site.stay("/v1/detail/us1.geojson"))
+    url = site.url("/v1/summary/all_hour.geojson")
+    source = usgs.source("usgs", url, provider="usgs", magnitude=4.5, **time.environment())
+    found = [arrival.item for arrival in await until_over(source) if isinstance(arrival.item, post.Post)]
+    assert [item.official is not None and item.official.cancelled for item in found] == [False, True]
+
+
+def disaster(level: str, modified: timedelta) -> bytes:
+    when = format_datetime(polled.START + modified)
+    return (
+        "<rss xmlns:gdacs='http://www.gdacs.org'><channel><item><guid>EQ1</guid><title>Velmar</title>"
+        f"<pubDate>{format_datetime(polled.START)}</pubDate><gdacs:datemodified>{when}</gdacs:datemodified>"
+        f"<gdacs:eventtype>EQ</gdacs:eventtype><gdacs:alertlevel>{level}</gdacs:alertlevel>"
+        "<gdacs:episodeid>7</gdacs:episodeid></item></channel></rss>"
+    ).encode()
+
+
+async def test_an_old_copy_of_a_list_of_disasters_takes_nothing_back(site: FakeSite) -> None:
+    time = VirtualTime(until=timedelta(hours=5))
+    orange, red = disaster("Orange", timedelta(0)), disaster("Red", timedelta(hours=1))
+    shown = [orange]
+    site.put(PATH, lambda: shown[-1])
+    again = disaster("Orange", timedelta(hours=3)), disaster("Red", timedelta(hours=4))
+    for hour, body in ((1.0, red), (1.5, orange), (2.0, red), (3.0, again[0]), (3.5, red), (4.0, again[1])):
+        time.at(timedelta(hours=hour), lambda body=body: shown.append(body))  # type: ignore[misc]
+    source = gdacs.source("gdacs", site.url(PATH), provider="gdacs", **time.environment())
+    items = [arrival.item for arrival in await until_over(source)]
+    told = [item for item in items if isinstance(item, post.Post)]
+    gone = [item.id for item in items if isinstance(item, post.Deletion)]
+    assert [item.text.partition(" ")[0] for item in told] == ["Orange", "Red", "Orange", "Red"]
+    assert gone == [item.id for item in told[:-1]]
+    assert len({item.id for item in told}) == 4
 
 
 async def test_nws_is_told_whom_to_contact(site: FakeSite) -> None:

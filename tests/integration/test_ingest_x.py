@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import json
-import random
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -14,19 +12,21 @@ import pytest
 
 from bot import app, config
 from bot.domain import errors, post
-from bot.ingest import x
+from bot.ingest import x, x_reading, x_requests
 from bot.ingest.source import State
 from bot.store import posts
 from bot.store.database import Database
 from tests import factories
 from tests.fakes import streaming
 from tests.fakes import x as fakes
-from tests.fakes.streaming import Break, Cut, Down, Endless, Jump, Nameless, Raw, Refuse, Split, Stall, Trickle
+from tests.fakes.streaming import Break, Endless, Nameless, Refuse, Untrusted
 from tests.worlds import World
 
-MINUTE = timedelta(minutes=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 STREAM = "/2/tweets/search/stream"
 RULES = STREAM + "/rules"
+LOOKUP = "/2/tweets"
+RULE = {"id": "1", "value": "fire lang:en", "tag": "tocsin"}
 
 
 @pytest.fixture
@@ -209,17 +209,21 @@ async def test_an_outage_without_backfill_is_a_gap(fake: fakes.FakeX) -> None:
         fake.post("after")
         after = await reading.arrival()
     assert isinstance(gap.item, post.Gap)
-    assert (gap.item.since, gap.item.until) == (streaming.START, streaming.START + timedelta(seconds=15.25))
+    assert x_reading.LATE <= streaming.START - gap.item.since <= x_reading.LATE + x_reading.DATED
+    assert gap.item.until == streaming.START + timedelta(seconds=15) + x_reading.DATED
     assert before.cursor == ms()
-    assert gap.cursor == after.cursor == ms(timedelta(seconds=15.25))
+    assert gap.cursor == after.cursor == ms(timedelta(seconds=15))
     assert isinstance(after.item, post.Post)
     assert after.item.text == "after"
 
 
 async def test_a_restart_is_a_gap_from_the_cursor_on(fake: fakes.FakeX) -> None:
+    fake.rules = [RULE]
     async with Reading(make_source(fake), ms(-60 * MINUTE)) as reading:
         gap = await reading.next()
-    assert (gap.since, gap.until, gap.reason) == (streaming.START - 60 * MINUTE, streaming.START, "not connected")
+    assert gap.since == streaming.START - 60 * MINUTE - x_reading.LATE
+    assert gap.until == streaming.START + x_reading.DATED
+    assert gap.reason == "not connected"
 
 
 async def test_backfill_closes_a_short_outage(fake: fakes.FakeX) -> None:
@@ -233,24 +237,28 @@ async def test_backfill_closes_a_short_outage(fake: fakes.FakeX) -> None:
         fake.post("after")
         items = [first.item, await reading.next()]
     assert [item.text for item in items if isinstance(item, post.Post)] == ["meanwhile", "after"]
-    assert first.cursor == ms(), "until the backfill is through, a crash goes back to where the outage began"
+    assert ms(-SECOND) <= first.cursor <= ms(), (
+        "until the backfill is through, a crash goes back to where the outage began"
+    )
     assert fake.asked(STREAM)[-1]["backfill_minutes"] == "2"
     assert fake.time.slept == [0.25, 5.0, 10.0, 20.0, 40.0]
 
 
 async def test_backfill_leaves_a_gap_before_its_reach(fake: fakes.FakeX) -> None:
+    fake.rules = [RULE]
     async with Reading(make_source(fake, backfill_minutes=5), ms(-60 * MINUTE)) as reading:
         gap = await reading.arrival()
         fake.post("now")
         item = await reading.next()
     assert isinstance(gap.item, post.Gap)
-    assert (gap.item.since, gap.item.until) == (streaming.START - 60 * MINUTE, streaming.START - 5 * MINUTE)
+    assert gap.item.since == streaming.START - 60 * MINUTE - x_reading.LATE
+    assert gap.item.until == streaming.START - 5 * MINUTE + x_reading.DATED
     assert gap.cursor == ms(-5 * MINUTE)
     assert item.text == "now"
 
 
 async def test_an_answer_that_says_no_and_never_ends_is_given_up(fake: fakes.FakeX) -> None:
-    fake.script.add(Endless(path=STREAM))
+    fake.script.add(Endless(path=STREAM, exactly=True))
     source = make_source(fake, silence_s=0.2)
     async with Reading(source) as reading:
         while source.health.state is not State.LIVE:
@@ -363,7 +371,7 @@ async def test_the_recheck_keeps_the_rate_limit_and_survives_refusals(fake: fake
     ids = [str(1_900_000_000_000_000_000 + number) for number in range(201)]
     fake.gone = dict.fromkeys(ids, "resource-not-found")
     fake.remaining = 1
-    fake.script.add(Refuse(path="/2/tweets", status=503))
+    fake.script.add(Refuse(path=LOOKUP, exactly=True, status=503))
     source = make_source(fake, stored=keeping(*ids))
     seen: list[tuple[int, timedelta]] = []
     async with Reading(source) as reading:
@@ -380,7 +388,7 @@ async def test_the_recheck_keeps_the_rate_limit_and_survives_refusals(fake: fake
 
 async def test_a_round_that_takes_longer_than_the_terms_allow_is_said(fake: fakes.FakeX) -> None:
     ids = [str(1_900_000_000_000_000_000 + number) for number in range(300)]
-    fake.gone = {ids[0]: "resource-not-found", ids[100]: "resource-not-found"}
+    fake.gone = {ids[250]: "resource-not-found", ids[150]: "resource-not-found"}
     source = make_source(fake, stored=keeping(*ids))
     async with Reading(source) as reading:
         await reading.next()
@@ -440,68 +448,285 @@ async def tick(fake: fakes.FakeX) -> None:
         await fake.time.looked.wait()
 
 
-@pytest.mark.parametrize("minutes", [0, 5])
-async def test_a_soak_of_days_with_every_fault_loses_and_repeats_nothing(minutes: int) -> None:
+# Clocks, restarts and backfill.
+
+
+async def test_where_the_first_connection_began_is_kept_at_once(fake: fakes.FakeX) -> None:
+    async with contextlib.aclosing(make_source(fake).posts(None)) as reading:
+        first = await anext(reading)
+    assert isinstance(first.item, post.Mark)
+    assert first.cursor == ms()
+
+
+@pytest.mark.parametrize("wrong", [-60 * MINUTE, 60 * MINUTE])
+async def test_a_restart_while_our_clock_is_wrong_is_the_same_gap(wrong: timedelta, fake: fakes.FakeX) -> None:
+    fake.time.jump(wrong)
+    async with Reading(make_source(fake)) as reading:
+        fake.post("before")
+        before = await reading.arrival()
+    assert before.cursor == ms()
+    fake.time.jump(-wrong / 2)
+    fake.time.advance_to(streaming.START + 2 * MINUTE)
+    async with Reading(make_source(fake), before.cursor) as reading:
+        gap = await reading.next()
+    assert gap.since == streaming.START - x_reading.LATE
+    assert gap.until == streaming.START + 2 * MINUTE + x_reading.DATED
+
+
+async def test_a_cursor_from_the_future_is_a_gap_since_nobody_knows_when(fake: fakes.FakeX) -> None:
+    async with Reading(make_source(fake), ms(60 * MINUTE)) as reading:
+        gap = await reading.arrival()
+    assert isinstance(gap.item, post.Gap)
+    assert (gap.item.since, gap.item.until) == (None, streaming.START + x_reading.DATED)
+    assert gap.cursor == ms()
+
+
+@pytest.mark.parametrize("wrong", [-60 * MINUTE, 60 * MINUTE])
+@pytest.mark.parametrize("whose", ["ours", "theirs"])
+async def test_a_kill_in_the_middle_of_a_backfill_goes_back_to_the_outage_whatever_clocks_say(
+    wrong: timedelta, whose: str, fake: fakes.FakeX
+) -> None:
+    async with Reading(make_source(fake, backfill_minutes=5)) as reading:
+        fake.post("before")
+        before = await reading.arrival()
+    if whose == "ours":
+        fake.time.jump(wrong)
+    else:
+        fake.skewed = wrong
+    for number in range(3):
+        fake.time.advance_to(fake.time.now + MINUTE)
+        fake.post(f"meanwhile {number}")
+    async with Reading(make_source(fake, backfill_minutes=5), before.cursor) as reading:
+        fake.say(b"")
+        arrivals = [await reading.arrival() for _ in range(3)]
+    assert {arrival.cursor for arrival in arrivals} == {before.cursor}
+    async with Reading(make_source(fake, backfill_minutes=5), arrivals[0].cursor) as reading:
+        items = [await reading.next() for _ in range(4)]
+    assert [item.text for item in items] == ["before", "meanwhile 0", "meanwhile 1", "meanwhile 2"]
+
+
+async def test_what_is_still_on_its_way_when_the_inbox_is_full_is_not_heard(fake: fakes.FakeX) -> None:
+    async with Reading(make_source(fake)) as reading:
+        fake.post("taken")
+        await reading.next()
+        fake.time.advance_to(streaming.START + MINUTE)
+        fake.post("on its way")
+        fake.time.advance_to(streaming.START + 3 * MINUTE)
+        late = await reading.arrival()
+        fake.post("now")
+        now = await reading.arrival()
+    assert late.cursor == ms(), "after a kill here, the gap begins before it"
+    assert now.cursor == ms(MINUTE), "and goes on with what was read, since more may lie in a buffer"
+
+
+async def test_a_connection_that_still_counts_after_a_kill_is_waited_for(fake: fakes.FakeX) -> None:
+    fake.lingers = 90 * SECOND
+    async with Reading(make_source(fake)) as reading:
+        fake.post("before")
+        before = await reading.arrival()
+    source = make_source(fake)
+    async with Reading(source, before.cursor) as reading:
+        gap = await reading.next()
+        fake.post("after")
+        assert (await reading.next()).text == "after"
+    assert "TooManyConnections" in (source.health.last_error or "")
+    assert fake.time.slept == [60, 120]
+    assert gap.until == streaming.START + 3 * MINUTE + x_reading.DATED
+
+
+async def test_a_certificate_that_nobody_trusts_is_waited_out() -> None:
     time = streaming.Time()
-    async with fakes.FakeX(time, drive=True, backfill=True) as fake:
-        happen(fake, days=5)
-        fake.script.add(*faults())
-        source = make_source(fake, silence_s=0.5, backfill_minutes=minutes)
-        arrivals = []
-        async with asyncio.timeout(120), contextlib.aclosing(source.posts(None)) as stream:
-            async for arrival in stream:
-                arrivals.append(arrival)
-                if isinstance(arrival.item, post.Post) and arrival.item.text == "the end":
-                    break
+    async with fakes.FakeX(time, tls=True) as fake:
+        assert fake.certificates is not None
+        fake.script.add(Untrusted(until=streaming.START + MINUTE))
+        source = make_source(fake, connector=streaming.connector(fake.script, fake.certificates.trust))
+        async with Reading(source) as reading:
+            while source.health.state is not State.LIVE:
+                await asyncio.sleep(0)
+            fake.post("now")
+            assert (await reading.next()).text == "now"
         assert fake.script.left == []
-    posts_out = Counter(arrival.item.id for arrival in arrivals if isinstance(arrival.item, post.Post))
-    gone = {arrival.item.id for arrival in arrivals if isinstance(arrival.item, post.Deletion)}
-    gaps = [arrival.item for arrival in arrivals if isinstance(arrival.item, post.Gap)]
-    assert not [each for each, count in posts_out.items() if count > 1]
-    missing = [each for each in fake.sent if each not in posts_out and each not in gone]
-    assert set(posts_out) <= set(fake.sent)
-    for each in missing:
-        assert any(gap.since <= fake.sent[each] <= gap.until for gap in gaps if gap.since and gap.until), each
-    assert len(missing) < 1000
-    assert source.health.dropped == 1
-    assert gaps
-    assert (len(gaps) > 6) == (minutes == 0), "backfill closes the short ones"
+    assert "no encryption that can be trusted" in (source.health.last_error or "")
+    assert sum(time.slept) >= 60
 
 
-def happen(fake: fakes.FakeX, *, days: int) -> None:
-    """A post about every four minutes, every ninth edited."""
-    rng = random.Random(7)
-    made: list[str] = []
-    for number in range(days * 360):
-        at = streaming.START + number * 4 * MINUTE + timedelta(seconds=rng.uniform(1, 200))
-        fake.plan(at, lambda: made.append(fake.post(f"invented {len(made)}")))
-        if number % 9 == 0:
-            fake.plan(at + timedelta(seconds=rng.uniform(1, 30)), lambda: made and fake.edit(made[-1]))
-    fake.plan(streaming.START + timedelta(days=days), lambda: fake.post("the end"))
+# Rules.
 
 
-def faults() -> list[streaming.Fault]:
-    def at(hours: float) -> Any:
-        return {"at": streaming.START + timedelta(hours=hours)}
+async def test_a_rule_that_x_did_not_have_while_we_were_away_is_a_gap_in_spite_of_backfill(fake: fakes.FakeX) -> None:
+    async with Reading(make_source(fake, backfill_minutes=5)) as reading:
+        fake.post("before")
+        before = await reading.arrival()
+    old = fake.rules[0]["id"]
+    fake.time.advance_to(streaming.START + MINUTE)
+    fake.post("of the old rule", rule=old)
+    source = make_source(fake, backfill_minutes=5, rules=["flood"])
+    async with Reading(source, before.cursor) as reading:
+        gap = await reading.arrival()
+        fake.post("of the new rule")
+        assert (await reading.next()).text == "of the new rule"
+    assert isinstance(gap.item, post.Gap)
+    assert gap.item.since == streaming.START - x_reading.LATE
+    assert gap.item.until == streaming.START + MINUTE + x_reading.DATED
+    assert gap.item.reason == "not connected, with rules that X did not have"
+    assert source.health.skipped == 2, "what only the old rule matched"
 
-    return [
-        Break(**at(2)),
-        Break(**at(3), politely=True),
-        Down(**at(5), until=streaming.START + timedelta(hours=5) + MINUTE),
-        Stall(**at(8)),
-        Split(**at(9)),
-        Trickle(**at(10)),
-        Raw(**at(11), data=b"\xff\x00{nonsense\r\n"),
-        Cut(**at(12)),
-        Break(**at(13)),
-        *[Nameless(**at(13)) for _ in range(3)],
-        Jump(**at(14), by=timedelta(hours=-1)),
-        Break(**at(14.2)),
-        Jump(**at(17), by=timedelta(hours=1)),
-        Break(**at(20)),
-        *[Refuse(**at(20), path=STREAM, status=429, headers={"Retry-After": "30"}) for _ in range(4)],
-        Break(**at(22)),
-        Refuse(**at(22), path=STREAM, status=503),
-        Down(**at(30), until=streaming.START + timedelta(hours=78), answer=503),
-        Break(**at(90)),
-    ]
+
+async def test_rules_that_others_took_away_are_set_again_at_the_next_connection(fake: fakes.FakeX) -> None:
+    async with Reading(make_source(fake)) as reading:
+        fake.post("before")
+        await reading.next()
+        fake.rules.clear()
+        fake.time.advance_to(streaming.START + 16 * MINUTE)
+        fake.script.add(Break())
+        fake.say(b"")
+        assert (await reading.next()).reason == "not connected, with rules that X did not have"
+        fake.post("after", rule=fake.rules[0]["id"])
+        assert (await reading.next()).text == "after"
+
+
+async def test_rules_that_cannot_be_looked_through_again_do_not_keep_us_from_connecting(fake: fakes.FakeX) -> None:
+    async with Reading(make_source(fake)) as reading:
+        fake.post("before")
+        await reading.next()
+        fake.time.advance_to(streaming.START + 16 * MINUTE)
+        fake.script.add(Break(), Refuse(path=RULES, status=429, headers={"Retry-After": "800"}))
+        fake.say(b"")
+        assert isinstance(await reading.next(), post.Gap)
+    assert fake.time.slept == [0.25]
+
+
+async def test_rules_that_hang_or_are_refused_are_asked_for_again(
+    fake: fakes.FakeX, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(x_requests, "REQUEST_S", 0.2)
+    fake.script.add(Endless(path=RULES), Refuse(path=RULES, status=429, headers={"Retry-After": "20"}))
+    source = make_source(fake)
+    async with Reading(source) as reading:
+        while source.health.state is not State.LIVE:
+            await asyncio.sleep(0)
+        fake.post("now")
+        assert (await reading.next()).text == "now"
+    assert fake.time.slept == [0.25, 20]
+
+
+async def test_a_refused_rule_does_not_keep_out_the_others_of_its_order(fake: fakes.FakeX) -> None:
+    fake.whole_orders = True
+    source = make_source(fake, rules=["flood", "(bad", "smoke"])
+    async with Reading(source):
+        while source.health.state is not State.LIVE:
+            await asyncio.sleep(0)
+    assert [rule["value"] for rule in fake.rules] == ["flood", "smoke"]
+    assert "X refuses the rule '(bad'" in (source.health.last_error or "")
+
+
+# Waiting.
+
+
+async def test_the_end_of_a_rate_limit_is_by_the_clock_of_x(fake: fakes.FakeX) -> None:
+    reset = str(int(streaming.START.timestamp()) + 600)
+    fake.time.jump(60 * MINUTE)
+    headers = {"x-rate-limit-remaining": "0", "x-rate-limit-reset": reset}
+    fake.script.add(Refuse(path=STREAM, status=429, headers=headers))
+    source = make_source(fake)
+    async with Reading(source):
+        while source.health.state is not State.LIVE:
+            await asyncio.sleep(0)
+    assert fake.time.slept == [600]
+
+
+async def test_who_is_asked_to_wait_for_no_time_waits_longer_each_time(fake: fakes.FakeX) -> None:
+    fake.script.add(*[Refuse(path=STREAM, status=429, headers={"Retry-After": "0"}) for _ in range(6)])
+    source = make_source(fake)
+    async with Reading(source):
+        while source.health.state is not State.LIVE or fake.script.left:
+            await asyncio.sleep(0)
+    assert fake.time.slept == [1, 2, 4, 8, 16, 16]
+
+
+# Deletions.
+
+
+async def test_deletions_are_asked_about_while_the_stream_is_refused_for_a_day(fake: fakes.FakeX) -> None:
+    ids = [str(1_900_000_000_000_000_000 + number) for number in range(250)]
+    fake.gone = {ids[0]: "resource-not-found"}
+    fake.script.add(Refuse(path=STREAM, exactly=True, status=429, headers={"Retry-After": "86400"}))
+    async with Reading(make_source(fake, stored=keeping(*ids))) as reading:
+        gone = await reading.next()
+        assert (gone.id, len(fake.asked(STREAM))) == (ids[0], 1)
+    assert fake.time.now < streaming.START + MINUTE
+
+
+async def test_a_service_that_starts_again_and_again_comes_to_all_posts(fake: fakes.FakeX) -> None:
+    ids = [str(1_900_000_000_000_000_000 + number) for number in range(550)]
+    cursor = None
+    for _ in range(6):
+        async with contextlib.aclosing(make_source(fake, stored=keeping(*reversed(ids))).posts(cursor)) as reading:
+            began, cursor = await anext(reading), (await anext(reading)).cursor
+        assert isinstance(began.item, post.Mark | post.Gap)
+    assert fake.looked_up[:550] == ids[::-1], "the newest first"
+    assert fake.looked_up[550:] == ids[:-51:-1], "and around"
+
+
+async def test_a_deletion_is_told_before_the_cursor_goes_on(fake: fakes.FakeX) -> None:
+    ids = [str(1_900_000_000_000_000_000 + number) for number in range(250)]
+    fake.gone = {ids[220]: "resource-not-found"}
+    async with contextlib.aclosing(make_source(fake, stored=keeping(*ids)).posts(None)) as reading:
+        await anext(reading)
+        gone, mark = await anext(reading), await anext(reading)
+    assert isinstance(gone.item, post.Deletion)
+    assert (gone.item.id, gone.cursor) == (ids[220], ms())
+    assert (type(mark.item), mark.cursor) == (post.Mark, f"{ms()}:{ids[150]}")
+
+
+async def test_what_is_no_id_of_x_does_not_keep_the_others_from_being_asked_about(fake: fakes.FakeX) -> None:
+    good = "1900000000000000001"
+    fake.gone = {good: "resource-not-found"}
+    stored = keeping("at://a", "9" * 19, "9" * 30, "\u0661\u0662", good)
+    async with Reading(make_source(fake, stored=stored)) as reading:
+        ticking = asyncio.create_task(tick(fake))
+        assert (await reading.next()).id == good
+        ticking.cancel()
+    assert fake.looked_up == [good]
+
+
+WITHHELD = {"copyright": False, "country_codes": ["XX"]}
+
+
+@pytest.mark.parametrize("whose", ["its own", "its original's"])
+async def test_what_is_withheld_in_a_country_is_left_out_and_taken_back(whose: str, fake: fakes.FakeX) -> None:
+    original = "1900000000000000001"
+    fields: dict[str, Any] = {"withheld": WITHHELD}
+    if whose != "its own":
+        said = {"id": original, "text": "Smoke in full", "withheld": WITHHELD}
+        fields = {"referenced_tweets": [{"type": "retweeted", "id": original}], "includes": {"tweets": [said]}}
+    source = make_source(fake)
+    async with Reading(source) as reading:
+        withheld = fake.post("RT Smoke", **fields)
+        fake.post("the end")
+        assert (await reading.next()).text == "the end"
+    assert source.health.skipped == 1
+
+    fake.withheld = {withheld if whose == "its own" else original}
+    fake.retweets = {} if whose == "its own" else {withheld: original}
+    async with Reading(make_source(fake, stored=keeping(withheld, original + "1"))) as reading:
+        ticking = asyncio.create_task(tick(fake))
+        assert (await reading.next()).id == withheld
+        ticking.cancel()
+
+
+async def test_an_edit_with_an_id_that_is_lower_is_one_too(fake: fakes.FakeX) -> None:
+    async with Reading(make_source(fake)) as reading:
+        old = fake.post("first words")
+        await reading.next()
+        fake.skewed = -60 * MINUTE
+        new = fake.edit(old, "second words")
+        gone, item = await reading.next(), await reading.next()
+    assert int(new) < int(old)
+    assert isinstance(gone, post.Deletion)
+    assert (gone.id, gone.replaced_by, item.id) == (old, new, new)
+
+    async with Reading(make_source(fake, stored=keeping(old, new))) as reading:
+        ticking = asyncio.create_task(tick(fake))
+        assert (await reading.next()).id == old
+        ticking.cancel()

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from bot.detection.detector import Detector
-from bot.domain import post
+from bot.domain import post, times
 from bot.ingest.ingester import Ingester
 from bot.ingest.source import State
 from bot.pipeline.classifying import Judged
@@ -51,3 +51,34 @@ async def test_the_ingester_passes_it_on_and_does_not_count_it() -> None:
     await Ingester([source], inbox=inbox, cursors={}).run()
     assert inbox.get_nowait() == mark(1)
     assert (source.health.items, source.health.last_item_at, source.health.state) == (0, None, State.ENDED)
+
+
+def test_a_clock_that_is_set_back_does_not_hold_the_cursor(tmp_path: Path) -> None:
+    world = World(tmp_path / "store.db")
+
+    async def taking() -> None:
+        detecting = Detecting(world.database, lambda view: Detector(view, stories.GAZETTEER), now=lambda: world.now)
+        await detecting.start()
+        await detecting.take([Judged(arrival=mark(1), classification=None)])
+        world.now -= timedelta(hours=1)
+        await detecting.take([Judged(arrival=mark(2), classification=None)])
+
+    asyncio.run(taking())
+    assert world.write(sources.cursors) == {"wikimedia": "2"}
+    world.close()
+
+
+def test_a_gap_that_is_told_again_is_the_same_one(tmp_path: Path) -> None:
+    world = World(tmp_path / "store.db")
+    since, until = factories.NOW, factories.NOW + timedelta(hours=1)
+    for end in (until, until + timedelta(minutes=1), until):
+        world.write(sources.add_gap, "news", post.Gap(since=since, until=end, reason="away"), world.now)
+    world.write(sources.add_gap, "another", post.Gap(since=since, until=until, reason="away"), world.now)
+    world.write(sources.add_gap, "news", post.Gap(since=until, until=until, reason="away"), world.now)
+    found = [(gap["source"], gap["until"]) for gap in world.write(sources.gaps)]
+    assert found == [
+        ("news", times.to_text(until + timedelta(minutes=1))),
+        ("another", times.to_text(until)),
+        ("news", times.to_text(until)),
+    ]
+    world.close()

@@ -15,7 +15,7 @@ from bot.domain.alert import Kind, Level, event_id
 from bot.domain.delivery import Act
 from bot.domain.quieting import Quieting
 from bot.platforms.base import Action, Press
-from bot.store import directory, migrations
+from bot.store import directory, local_ids, migrations
 from bot.store.database import Database
 from tests.factories import NOW, make_alert, make_subscription
 from tests.worlds import OPERATOR, World
@@ -156,3 +156,22 @@ def test_step_that_fails_leaves_the_store_as_it_was(path):
         db.execute("DROP TABLE feedback")
         db.conn.commit()
     Database.open(path).close()
+
+
+def test_store_without_local_ids_learns_those_of_posts_that_come_again(tmp_path):
+    path = tmp_path / "older.db"
+    with contextlib.closing(sqlite_utils.Database(path)) as db:
+        migrations._steps.apply(db, stop_before="m006_local_ids")
+        db.execute(
+            "INSERT INTO posts VALUES "
+            "(1, 'mastodon|p1', 'mastodon', 'p1', NULL, 'Smoke', NULL, ?, ?, ?, '{}', '{}', '[]', x'', 'f', 'm', "
+            "NULL, NULL)",
+            [STAMP, STAMP, STAMP],
+        )
+        db.conn.commit()
+    named = [local_ids.Named(source="one", local_id=each, post=f"mastodon|p{each}") for each in ("1", "2")]
+    world = World(path)
+    with contextlib.closing(world):
+        assert world.write(local_ids.to_ask, "one", NOW) == []
+        world.write(local_ids.add, named)
+        assert world.write(local_ids.to_ask, "one", NOW) == ["1"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bot import logs
 from tests.soaks.everything import SOAKS, TROUBLES
 
 
@@ -14,6 +15,7 @@ from tests.soaks.everything import SOAKS, TROUBLES
 @click.argument("sources", nargs=-1, type=click.Choice(list(SOAKS)))
 @click.option("--seed", default=1)
 def main(sources: tuple[str, ...], seed: int) -> None:
+    logs.configure(level="critical")
     unclean = 0
     for name in sources or SOAKS:
         began = time.monotonic()

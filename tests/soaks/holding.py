@@ -149,6 +149,7 @@ class Soak:
     async def settled(self) -> None:
         while not (self._idle.is_set() and self._inbox.empty()):
             await asyncio.sleep(0)
+            await self._idle.wait()
 
     async def run(self) -> None:
         while not await self._life():

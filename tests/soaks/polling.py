@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,11 @@ _FAULTS: tuple[tuple[Fault, Trouble], ...] = (
 )
 
 Make = Callable[[dict[str, Any]], Source]
+
+
+def shown_at(at: datetime) -> datetime:
+    """From when anybody could see what has been so since ``at``: while the server was away nobody could."""
+    return polled.START + AWAY[1] if AWAY[0] < at - polled.START < AWAY[1] else at
 
 
 class Troubles:

@@ -491,6 +491,30 @@ def test_a_cancelled_official_warning_is_retracted():
     assert [alert.kind for alert in raised] == [Kind.NEW, Kind.RETRACTION]
 
 
+def test_what_an_issuer_replaces_was_updated_and_not_deleted():
+    first, second = (
+        replace(
+            report(
+                number,
+                f"Flood warning {number} for Cork, Ireland",
+                provider="cap",
+                author="met",
+                category="flood",
+                official=Official(category="flood", supersedes=("1-0",) * number),
+            ),
+            embedding=b"",
+        )
+        for number in (0, 1)
+    )
+    target = detector()
+    feed(target, [first, second])
+    (update,) = target.delete(deletion(first, at=20), NOW + timedelta(seconds=20))
+    assert (update.kind, update.change) == (Kind.UPDATE, "a quoted post was updated by its issuer")
+    assert (target.explain(first.post.key) or {})["why"] == "it was updated by its issuer"
+    (gone,) = target.delete(deletion(second, at=30), NOW + timedelta(seconds=30))
+    assert gone.change == "retracted: its evidence was deleted at the source"
+
+
 # one happening or two, found out late
 
 

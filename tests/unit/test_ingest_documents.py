@@ -42,6 +42,8 @@ def test_a_document_type_without_declarations_is_borne_and_never_looked_up() -> 
         '<?xml version="1.0" encoding="utf-16"?><rss>caf\u00e9</rss>'.encode(),
         '<?xml version="1.0" encoding="rot13"?><rss>caf\u00e9</rss>'.encode(),
         '<?xml version="1.0" encoding="gb18030"?><rss>caf\u00e9</rss>'.encode("gb18030"),
+        '<?xml version="1.0" encoding="utf-16"?><rss>caf\u00e9</rss> '.encode(),
+        "<rss>caf\u00e9</rss>".encode("utf-16-le"),
         b"<rss>caf&eacute;</rss>",
         b"\n <?xml version='1.0'?><rss>caf&#233;</rss>",
         b"<rss>ca\x00f\x0b&eacute;</rss>",
@@ -53,6 +55,24 @@ def test_every_encoding_is_read(body: bytes) -> None:
 
 def test_the_charset_of_http_counts_where_the_document_says_nothing() -> None:
     assert documents.parse("<rss>ж</rss>".encode("koi8-r"), "koi8-r").text() == "ж"
+
+
+def test_latin_1_means_what_everybody_means_by_it() -> None:
+    quoted = "<rss>\u201cfire\u201d \u20ac</rss>"
+    for declared in ("iso-8859-1", "ISO8859-1", "latin1"):
+        assert documents.parse(quoted.encode("windows-1252"), declared).text() == "\u201cfire\u201d \u20ac"
+
+
+@pytest.mark.parametrize("said", ["utf-16", "utf-32", "utf-7", "base64", "idna", "unicode_escape", "no-such"])
+def test_a_charset_that_cannot_be_is_not_believed(said: str) -> None:
+    """Neither read as something else, nor made to unpack anything."""
+    for body in ("<rss>+ADw-b+AD4- \\u003cb ж</rss>", "<rss>+ADw-b+AD4- \\u003cb ж</rss> "):
+        assert documents.parse(body.encode(), said).text() == "+ADw-b+AD4- \\u003cb ж"
+
+
+def test_chinese_is_read() -> None:
+    for name in ("gbk", "gb2312", "gb18030", "big5"):
+        assert documents.parse("<rss>火山</rss>".encode(name), name).text() == "火山"
 
 
 def test_mistakes_are_borne() -> None:

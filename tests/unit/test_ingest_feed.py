@@ -17,6 +17,7 @@ from tests import factories, shared
 
 NOW = factories.NOW
 BASE = URL("https://news.example/feed.xml")
+HOUR = timedelta(hours=1)
 READING = feed.Entries("rss:news", official=True)
 
 
@@ -172,6 +173,100 @@ def test_a_crash_between_the_halves_of_an_edit_loses_none() -> None:
     first, _ = READING.read(atom("2 dead", updated=later), None, asked).steps
     items, _ = read(atom("2 dead", updated=later), {**known, **first.remember}, now=later, since=NOW)
     assert [found.text for found in items] == ["2 dead"]
+
+
+def test_an_old_copy_of_the_feed_takes_no_edit_back() -> None:
+    """A cache behind the same name may show what was there before."""
+    first, second = atom("3 dead", updated=NOW), atom("2 dead", updated=NOW + timedelta(minutes=5))
+    _, known = read(first)
+    later = NOW + timedelta(minutes=9)
+    items, known = read(second, known, now=later, since=NOW)
+    assert len(items) == 2
+    for body in (first, second, first, second):
+        items, known = read(body, known, now=later, since=NOW)
+        assert items == []
+    (gone, new), _ = read(atom("1 dead", updated=later), known, now=later, since=NOW)
+    assert gone.id == f"tag:a#v:{(NOW + timedelta(minutes=5)).timestamp():.0f}"
+    assert new.text == "1 dead"
+
+
+def test_an_edit_is_told_whatever_became_of_the_publishers_clock() -> None:
+    """Without the new words, since nothing tells which version they are; but the old ones go."""
+    _, known = read(atom("3 dead", updated=NOW))
+    items, known = read(atom("2 dead", updated=NOW + timedelta(hours=9)), known, since=NOW)
+    assert len(items) == 2
+    (gone,), known = read(atom("1 dead", updated=NOW + timedelta(minutes=9)), known, since=NOW)
+    assert gone.replaced_by is None
+    (new,), _ = read(atom("0 dead", updated=NOW + timedelta(minutes=10)), known, since=NOW)
+    assert new.text == "0 dead"
+
+
+def test_a_time_of_change_that_always_moves_is_no_change() -> None:
+    items, known = read(atom("smoke", updated=NOW))
+    assert len(items) == 1
+    for minute in range(1, 5):
+        items, known = read(atom("smoke", updated=NOW + timedelta(minutes=minute)), known, since=NOW)
+        assert items == []
+
+
+def test_new_ids_for_everything_tell_nothing_anew_and_are_no_gap() -> None:
+    """A publisher moves to other software."""
+    words = ("Fire in Selby", "Flood in Velmar", "All clear")
+    dated = [NOW - timedelta(minutes=minute) for minute in range(3)]
+    old = [item(each, guid=f"old{at}", at=at) for each, at in zip(words, dated, strict=True)]
+    moved = [item(each, guid=f"new{at}", at=at) for each, at in zip(words, dated, strict=True)]
+    _, known = read(rss(*old))
+    items, known = read(rss(item("Smoke", guid="new9"), *moved), known, since=NOW)
+    assert [found.text for found in items] == ["Smoke"]
+    assert read(rss(item("Smoke", guid="new9"), *moved), known, since=NOW)[0] == []
+
+
+def test_new_ids_for_everything_without_times_tell_nothing_anew() -> None:
+    words = ("Fire in Selby", "Flood in Velmar")
+    _, known = read(rss(*(item(each, guid=f"old{each}", at=None) for each in words)))
+    items, known = read(rss(*(item(each, guid=f"new{each}", at=None) for each in words)), known, since=NOW)
+    assert items == []
+    again, other = item("Fire in Selby", guid="another", at=None), item(words[1], guid=f"new{words[1]}", at=None)
+    assert [found.id for found in read(rss(again, other), known, since=NOW)[0]] == ["another"], "it burns again"
+
+
+def test_the_same_words_at_the_same_time_of_two_entries_are_two() -> None:
+    _, known = read(rss(item("seen", guid="0")))
+    gales = [item("Gale warning", guid=guid) for guid in ("1", "2")]
+    items, _ = read(rss(*gales, item("seen", guid="0")), known, since=NOW)
+    assert [found.id for found in items] == ["2", "1"]
+
+
+def test_a_guid_that_stands_for_every_entry_is_none() -> None:
+    def entry(number: int) -> str:
+        at = NOW + timedelta(minutes=number)
+        return item(f"n{number}", guid="https://news.example/", at=at, more=f"<link>/{number}</link>")
+
+    found, known = read(rss(entry(0)), now=NOW + HOUR)
+    for number in range(1, 6):
+        shown = [entry(each) for each in range(number, max(-1, number - 2), -1)]
+        items, known = read(rss(*shown), known, now=NOW + HOUR, since=NOW)
+        found += items
+    assert [each.text for each in found] == [f"n{number}" for number in range(6)]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_several_versions_of_an_entry_the_latest_counts(turned: bool) -> None:
+    first, second = atom("3 dead", updated=NOW), atom("2 dead", updated=NOW + timedelta(minutes=5))
+    head, *_ = first.partition(b"<entry>")
+    both = [first, second][:: -1 if turned else 1]
+    versions = [body.partition(b"<entry>")[2].removesuffix(b"</feed>") for body in both]
+    body = head + b"".join(b"<entry>" + each for each in versions) + b"</feed>"
+    ((found,), known) = read(body, now=NOW + HOUR)
+    assert found.text == "2 dead"
+    assert read(body, known, now=NOW + HOUR, since=NOW)[0] == []
+
+
+def test_a_gap_never_ends_in_the_future() -> None:
+    _, known = read(rss(item("seen", guid="0")))
+    later = NOW + timedelta(days=2)
+    (gap, _), _ = read(rss(item("later", guid="9", at=later + timedelta(days=9))), known, now=later, since=NOW)
+    assert (gap.since, gap.until) == (NOW, later)
 
 
 def test_where_nothing_known_is_left_there_is_a_gap() -> None:

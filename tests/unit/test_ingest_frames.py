@@ -159,11 +159,14 @@ def test_an_author_who_wants_signed_in_readers_only_is_heeded(labels: Any, skipp
         assert (frame.skipped, len(frame.items)) == (skipped, 0 if skipped else 1)
 
 
-def test_a_sync_moves_the_cursor_and_nothing_else() -> None:
+def test_a_sync_moves_the_cursor_and_says_whose_repository_has_changed() -> None:
     event = sources.FakeJetstream().add_sync()
     frame = jetstream_frames.decode_v2(event.v2(), NOW)
     assert isinstance(frame, jetstream_frames.Frame)
-    assert (frame.seq, frame.items, frame.key) == (event.seq, (), None)
+    assert (frame.seq, frame.items, frame.key, frame.synced) == (event.seq, (), None, event.did)
+    event.did = "did:plc:<script>"
+    with pytest.raises(jetstream_frames.BadFrameError):
+        jetstream_frames.decode_v2(event.v2(), NOW)
 
 
 def test_notices_and_errors_of_protocol_2() -> None:

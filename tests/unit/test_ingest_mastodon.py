@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bot.ingest import lines, mastodon_html, mastodon_statuses, sse
 from bot.ingest.mastodon_statuses import BadStatusError
+from bot.ingest.mastodon_timeline import Position, Timeline
 from tests import factories, shared
 
 NOW = factories.NOW
@@ -151,11 +152,62 @@ def test_what_is_no_status_is_refused(fields: dict[str, Any]) -> None:
 def test_ids_sort_and_tell_their_time() -> None:
     late = str(int(NOW.timestamp() * 1000) << 16)
     assert mastodon_statuses.id_time(late) == NOW
-    assert mastodon_statuses.id_time(mastodon_statuses.back(late, timedelta(minutes=2))) == NOW - timedelta(minutes=2)
+    assert mastodon_statuses.first_id(NOW) == late
+    assert mastodon_statuses.first_id(datetime(1969, 1, 1, tzinfo=UTC)) == "0"
     assert mastodon_statuses.order("99") < mastodon_statuses.order("100")
     flake = "01HXSJ3ZB4V7Q0YVJ9W0GZ5A8C"
     assert mastodon_statuses.id_time(flake) is None
-    assert mastodon_statuses.back(flake, timedelta(minutes=2)) == flake
+
+
+@pytest.mark.parametrize("version", [0, 1_936_000_000_000])
+def test_an_id_says_which_version_it_is(version: int) -> None:
+    uri = "https://away.example/users/ada/statuses/1"
+    assert mastodon_statuses.split(mastodon_statuses.versioned(uri, version)) == (uri, version)
+
+
+@pytest.mark.parametrize("body", [b"<html>404</html>", b"", b"[]", b'{"error": 5}', b'{"status": "gone"}'])
+def test_only_the_api_gives_a_reason(body: bytes) -> None:
+    assert mastodon_statuses.problem(body) == ""
+    assert mastodon_statuses.problem(b'{"error": "Record not found"}') == "Record not found"
+
+
+def timeline_at(*hours: float) -> Timeline:
+    """After statuses of these hours from noon on."""
+    timeline = Timeline(name="mastodon", provider="mastodon", position=Position.parse(f"{number(0)}@1"))
+    timeline.heard(NOW)
+    for count, each in enumerate(hours):
+        status = decode(id=number(each), uri=f"https://away.example/{count}")
+        timeline.add(status, NOW, edited=False)
+    return timeline
+
+
+def number(hours: float) -> str:
+    return mastodon_statuses.first_id(NOW + timedelta(hours=hours))
+
+
+def test_what_comes_late_does_not_move_us_back_but_a_clock_that_was_set_back_does() -> None:
+    assert timeline_at(1, *[0.5] * 7).position == timeline_at(1).position
+    late = timeline_at(1, *[0.5] * 8).position
+    assert late is not None
+    assert late.id == number(0.5)
+
+
+def test_an_edit_of_an_old_status_does_not_move_us() -> None:
+    timeline = timeline_at(1)
+    for count in range(10):
+        old = decode(id=number(-5), uri=f"https://away.example/old/{count}", edited_at="2031-05-14T11:59:30.250Z")
+        timeline.recall(old.local_id, old.uri)
+        assert len(timeline.found(old, NOW)) == (2 if count == 0 else 0)
+        timeline.add(old, NOW, edited=True)
+    assert timeline.position is not None
+    assert timeline.position.id == number(1)
+
+
+def test_an_answer_about_another_status_is_none() -> None:
+    timeline = timeline_at()
+    timeline.recall(number(-5), "https://away.example/old/1")
+    reused = decode(id=number(-5), uri="https://away.example/another", edited_at="2031-05-14T11:59:30.250Z")
+    assert timeline.found(reused, NOW) == []
 
 
 def test_a_page_keeps_its_good_statuses_beside_a_bad_one() -> None:
@@ -182,6 +234,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         lambda: mastodon_statuses.page(data),
         lambda: mastodon_statuses.local_id(data),
         lambda: mastodon_statuses.streaming_url(data),
+        lambda: mastodon_statuses.problem(data),
     ):
         with contextlib.suppress(BadStatusError):
             read()

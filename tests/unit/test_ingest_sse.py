@@ -13,3 +13,12 @@ def test_empty_lines_of_data_count_towards_what_an_event_may_hold() -> None:
 
 def test_an_event_may_have_empty_lines() -> None:
     assert list(sse.Parser().feed(b"data:\ndata:\ndata: a\n\n")) == [sse.Event(data=b"\n\na")]
+
+
+def test_an_event_of_ten_megabytes_is_dropped_and_the_next_is_read() -> None:
+    parser = sse.Parser()
+    for piece in [b"id: 1\ndata: ", *[b"x" * 65_536] * 160, b"\n\nid: 2\ndata: next\n\n"]:
+        found = list(parser.feed(piece))
+    assert found == [sse.Event(data=b"next", id="2")]
+    assert parser.dropped == 1
+    assert len(parser._buffer) == 0

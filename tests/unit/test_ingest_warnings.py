@@ -109,6 +109,12 @@ def test_an_alert_becomes_an_official_post() -> None:
         {"sent": (NOW - 2 * HOUR).isoformat()},
         {"expires": (NOW - HOUR).isoformat()},
         {"messageType": "Ack"},
+        {"messageType": "Error"},
+        {"scope": "Restricted"},
+        {"scope": "Private"},
+        {"parameters": {"VTEC": ["/T.NEW.KXXX.TO.W.0001.310514T1200Z-310514T1300Z/"]}},
+        {"parameters": {"VTEC": ["/O.EXP.KXXX.TO.W.0001.000000T0000Z-310514T1300Z/"]}},
+        {"ends": (NOW - timedelta(minutes=2)).isoformat()},
     ],
 )
 def test_what_is_no_alert_is_not_told(fields: dict[str, Any]) -> None:
@@ -120,6 +126,87 @@ def test_an_alert_is_told_once_and_ends_in_silence() -> None:
     assert len(reader.read(collection(alert()))) == 1
     assert reader.read(collection(alert())) == []
     assert reader.read(collection()) == []
+
+
+def vtec(action: str) -> dict[str, list[str]]:
+    return {
+        "VTEC": [f"/O.{action}.KXXX.TO.W.0001.000000T0000Z-310514T1300Z/", "/00000.0.ER.000000T0000Z.000000T0000Z/"]
+    }
+
+
+@pytest.mark.parametrize("kind", ["Alert", "Update", "Cancel"])
+def test_that_a_warning_has_expired_is_no_news_and_no_cancellation(kind: str) -> None:
+    reader = nws_reader()
+    reader.read(collection(alert()))
+    assert reader.read(collection(alert(2, messageType=kind, parameters=vtec("EXP"), references=refers(1)))) == []
+
+
+@pytest.mark.parametrize("action", ["CAN", "UPG"])
+def test_a_message_of_another_type_that_lifts_a_warning_cancels_it(action: str) -> None:
+    reader = nws_reader()
+    reader.read(collection(alert()))
+    expired = {"expiredReferences": [f"nws@example.org,a0,{NOW.isoformat()} nws@example.org,a1,{NOW.isoformat()}"]}
+    (found,) = reader.read(collection(alert(2, parameters=vtec(action) | expired)))
+    assert (found.official.cancelled, found.official.supersedes) == (True, ("a1",))
+
+
+def test_an_update_after_the_old_one_ran_out_supersedes_it_all_the_same() -> None:
+    reader = nws_reader()
+    reader.read(collection(alert()))
+    expired = {"expiredReferences": [f"nws@example.org,a1,{NOW.isoformat()}", 7]}
+    new, gone = reader.read(collection(alert(2, messageType="Update", parameters=expired)))
+    assert (new.official.supersedes, gone.id) == (("a1",), "a1")
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    ["x", [], {}, {"coordinates": [[[10**400, 1]]]}, {"coordinates": [[[1e300, None], [200, 95]]]}, {"coordinates": 1}],
+)
+def test_an_alert_without_a_sound_outline_is_told_without_a_place(geometry: Any) -> None:
+    (found,) = nws_reader().read(collection(alert(areaDesc=None, geocode=7) | {"geometry": geometry}))
+    assert (found.id, found.lat, found.lon) == ("a1", None, None)
+
+
+def page(following: str | None, *features: Any) -> bytes:
+    return json.dumps({"features": features} | ({"pagination": {"next": following}} if following else {})).encode()
+
+
+def test_a_long_list_is_read_page_by_page() -> None:
+    reader = nws_reader()
+    answers: dict[str, Answer | None] = {
+        "https://list.example/2": Answer(status=200, body=page("https://list.example/3", alert(2))),
+        "https://list.example/3": Answer(status=200, body=page("https://list.example/2", alert(3))),
+    }
+    found = reader.read(page("https://list.example/2", alert(1)), answers)
+    assert reader.questions == ("https://list.example/2",)
+    assert [each.id for each in found] == ["a1", "a2", "a3"]
+
+
+@pytest.mark.parametrize(
+    ("second", "questions"),
+    [
+        (None, ()),
+        (Answer(status=404), ()),
+        (Answer(status=200, body=b"<html>"), ()),
+        (Answer(status=200, body=page("https://list.example/3", alert(2))), ("https://list.example/3",)),
+    ],
+)
+def test_a_page_that_is_missing_is_asked_for_again(second: Answer | None, questions: tuple[str, ...]) -> None:
+    reader = nws_reader()
+    told = reader.reading.read(
+        page("https://list.example/2", alert(1)), None, reader.asked({"https://list.example/2": second})
+    )
+    assert told.steps
+    assert (told.questions, told.complete) == (questions, False)
+
+
+def test_an_empty_page_is_the_last_one() -> None:
+    reader = nws_reader()
+    answers: dict[str, Answer | None] = {
+        "https://list.example/2": Answer(status=200, body=page("https://list.example/3"))
+    }
+    told = reader.reading.read(page("https://list.example/2", alert(1)), None, reader.asked(answers))
+    assert (told.questions, told.complete) == ((), True)
 
 
 def test_an_update_supersedes_and_takes_the_old_words_back() -> None:
@@ -170,6 +257,90 @@ def test_a_crash_between_the_halves_of_an_update_loses_and_repeats_none() -> Non
     reader.known.update(first.remember)
     assert [(type(each), each.id) for each in reader.read(update)] == [(post.Deletion, "a1")]
     assert reader.read(update) == []
+
+
+def test_the_second_half_of_an_update_is_told_though_the_list_has_gone_on() -> None:
+    reader = nws_reader()
+    reader.read(collection(alert(), alert(2)))
+    update = collection(alert(3, messageType="Update", references=refers(1, 2)))
+    first, *_ = reader.reading.read(update, None, reader.asked(None)).steps
+    reader.known.update(first.remember)
+    assert [(type(each), each.id) for each in reader.read(collection())] == [
+        (post.Deletion, "a1"),
+        (post.Deletion, "a2"),
+    ]
+    assert reader.read(update) == []
+    (found,) = reader.read(collection(alert(4, messageType="Cancel", references=refers(1, 2, 3))))
+    assert found.official.supersedes == ("a3",)
+
+
+def test_what_was_updated_twice_between_two_looks_is_told_step_by_step() -> None:
+    reader = nws_reader()
+    reader.read(collection(alert()))
+    found = reader.read(
+        collection(
+            alert(3, messageType="Update", references=refers(2)),
+            alert(2, messageType="Update", references=refers(1)),
+        )
+    )
+    assert [each.id for each in found] == ["a2", "a1", "a3", "a2"]
+
+
+def test_what_was_replaced_before_it_was_told_is_never_told() -> None:
+    reader = nws_reader()
+    update = alert(2, messageType="Update", references=refers(0, 1))
+    assert [each.id for each in reader.read(collection(alert(), update))] == ["a2"]
+    assert reader.read(collection(alert(0), alert())) == [], "an older list came late"
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_what_was_cancelled_before_it_was_told_is_never_told(together: bool) -> None:
+    reader = nws_reader()
+    cancel = alert(2, messageType="Cancel", references=refers(1), sent=(NOW - HOUR / 2).isoformat())
+    assert reader.read(collection(cancel, alert()) if together else collection(cancel)) == []
+    assert reader.read(collection(alert())) == []
+
+
+def test_messages_that_replace_each_other_do_not_silence_each_other() -> None:
+    reader = nws_reader()
+    first = alert(1, messageType="Update", references=refers(2, 1))
+    second = alert(2, messageType="Update", references=refers(1))
+    assert [each.id for each in reader.read(collection(first, second))] == ["a1"]
+
+
+def test_what_replaces_comes_last_whatever_the_clock_says() -> None:
+    reader = nws_reader()
+    reader.read(collection(alert(9)))
+    update = alert(2, messageType="Update", references=refers(9), sent=(NOW - 9 * HOUR).isoformat())
+    last = alert(3, messageType="Update", references=refers(2), sent=(NOW - 10 * HOUR).isoformat())
+    assert [each.id for each in reader.read(collection(last, update))] == ["a2", "a9", "a3", "a2"]
+
+
+@pytest.mark.parametrize("wrong", [5 * HOUR, -3 * HOUR])
+def test_what_is_new_in_the_list_is_in_force_whatever_the_clocks_say(wrong: timedelta) -> None:
+    reader = nws_reader()
+    reader.read(collection())
+    sent = reader.now - wrong
+    assert len(reader.read(collection(alert(sent=sent.isoformat(), expires=(sent + HOUR).isoformat())))) == 1
+
+
+def test_what_had_ended_before_the_list_was_read_again_is_not_told() -> None:
+    reader = nws_reader()
+    over = alert(sent=(NOW - HOUR / 2).isoformat(), expires=(NOW - HOUR / 4).isoformat())
+    assert reader.read(collection(over)) == []
+    assert reader.read(collection(over)) == [], "nor later"
+    reader.now += 5 * HOUR
+    late = alert(2, sent=(NOW + HOUR).isoformat(), expires=(NOW + 2 * HOUR).isoformat())
+    assert [type(each) for each in reader.read(collection(late))] == [post.Gap]
+
+
+def test_an_id_is_never_taken_for_a_version_of_another() -> None:
+    reader = nws_reader()
+    first, second = reader.read(collection(alert(id="a1"), alert(id="a1#v:2")))
+    assert not post.Deletion(provider="nws", id=first.id, deleted_at=NOW).takes(second.id)
+    cancel = alert(3, messageType="Cancel", references=[{"identifier": "a1#v:2"}])
+    (found,) = reader.read(collection(cancel))
+    assert found.official.supersedes == (second.id,)
 
 
 def test_a_list_that_was_not_read_for_long_has_a_gap() -> None:
@@ -424,6 +595,8 @@ def test_the_entries_of_one_message_become_one_official_post() -> None:
     [
         {"severity": "Moderate"},
         {"status": "Test"},
+        {"scope": "Private"},
+        {"message_type": "Error"},
         {"expires": NOW.isoformat()},
         {"sent": (NOW - 2 * HOUR).isoformat()},
     ],
@@ -436,6 +609,71 @@ def test_english_is_preferred() -> None:
     foreign = warning(event="Vent violent").replace("hreflang='en'", "hreflang='fr'")
     (found,) = Reader(meteoalarm.Warnings("meteoalarm")).read(atom(foreign, warning(area="Kerry")))
     assert "Vent" not in found.text
+
+
+def test_a_message_is_told_in_one_language_by_what_is_severe_in_it() -> None:
+    body = atom(
+        warning(area="Corcaigh", event="Vinto").replace("hreflang='en'", "hreflang='ga'"),
+        warning(area="Clare", severity="Moderate"),
+        warning(area="Cork", expires=(NOW + HOUR).isoformat()),
+        warning(area="Kerry", expires=(NOW + 2 * HOUR).isoformat()),
+    )
+    (found,) = Reader(meteoalarm.Warnings("meteoalarm")).read(body)
+    assert found.text == (
+        "Orange Wind Warning issued for Ireland: Cork; Kerry\nSevere wind warning\nUntil 2031-05-14 14:00 UTC"
+    )
+
+
+def test_a_message_that_is_a_test_in_one_of_its_entries_is_a_test() -> None:
+    body = atom(warning(), warning(area="Kerry", status="Exercise"))
+    assert Reader(meteoalarm.Warnings("meteoalarm")).read(body) == []
+
+
+def test_an_update_that_stands_beside_what_it_replaces_is_asked_about_at_once() -> None:
+    reader = Reader(meteoalarm.Warnings("meteoalarm"))
+    body = atom(warning("w2", message_type="Update"), warning("w1"))
+    assert [each.id for each in reader.read(body, {"https://list.example/cap/w2": message("w1")})] == ["w2"]
+
+
+def test_what_is_old_at_the_very_first_reading_is_not_asked_about() -> None:
+    reader = Reader(meteoalarm.Warnings("meteoalarm"))
+    old = warning("w2", message_type="Update", sent=(NOW - 2 * HOUR).isoformat())
+    assert [each.id for each in reader.read(atom(old, warning("w1")))] == ["w1"]
+    assert reader.questions == ()
+    assert reader.read(atom(old, warning("w1"))) == []
+    assert reader.questions == ()
+
+
+@pytest.mark.parametrize("answer", [None, Answer(status=200, body=b"<html/>"), Answer(status=200, body=b"\0")])
+def test_an_update_whose_message_cannot_be_had_is_told_in_the_end(answer: Answer | None) -> None:
+    reader = Reader(meteoalarm.Warnings("meteoalarm"))
+    reader.read(atom(warning()))
+    update, question = atom(warning("w2", message_type="Update")), "https://list.example/cap/w2"
+    for _ in range(10):
+        assert reader.read(update, {question: answer}) == []
+        assert reader.questions == (question,)
+    (new,) = reader.read(update, {question: answer})
+    assert (new.id, new.official.supersedes) == ("w2", ())
+    assert reader.read(update) == []
+
+
+def test_a_message_that_can_be_had_later_is_told_then() -> None:
+    reader = Reader(meteoalarm.Warnings("meteoalarm"))
+    reader.read(atom(warning()))
+    cancel, question = atom(warning("w2", message_type="Cancel")), "https://list.example/cap/w2"
+    for _ in range(30):
+        assert reader.read(cancel, {question: None}) == []
+    (found,) = reader.read(cancel, {question: message("w1")})
+    assert found.official.supersedes == ("w1",)
+
+
+def test_messages_that_cannot_be_had_do_not_stand_in_the_way() -> None:
+    reader = Reader(meteoalarm.Warnings("meteoalarm"))
+    reader.read(atom(warning()))
+    dead = [warning(f"u{number}", message_type="Cancel") for number in range(30)]
+    reader.read(atom(*dead), {f"https://list.example/cap/u{number}": None for number in range(30)})
+    reader.read(atom(*dead, warning("w2", message_type="Update")), {})
+    assert reader.questions[0] == "https://list.example/cap/w2"
 
 
 def test_what_an_update_replaces_stands_in_the_message_behind_it() -> None:

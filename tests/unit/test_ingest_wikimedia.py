@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.detection.detector import Detector
+from bot.domain import post
 from bot.domain.access import EVERYTHING
 from bot.domain.post import Candidate
 from bot.ingest import bursts, sse, wikimedia_frames
@@ -82,6 +83,19 @@ def test_a_counter_that_is_told_what_lasts_goes_on_where_another_stopped() -> No
     assert sum(first.add(each) is not None for each in edits[:20]) == 1
     second = bursts.Bursts(first.lasting)
     assert [second.add(each) for each in edits[10:]] == [None] * 20
+
+
+def test_a_pause_of_more_than_ten_minutes_ends_a_burst() -> None:
+    lasting = [edit(n, minutes=n) for n in range(5)]
+    other = edit(1, minutes=13, page="enwiki:Elsewhere")
+    again = [edit(n, minutes=14.2 + n) for n in range(10, 15)]
+    assert [burst.since for burst in counted(*lasting, other, *again)] == [NOW, NOW + timedelta(minutes=24.2)]
+
+
+def test_edits_that_come_hours_late_are_no_burst_and_end_none() -> None:
+    lasting = [edit(n, minutes=n) for n in range(6)]
+    late = [edit(n, minutes=n - 180) for n in range(10, 20)]
+    assert len(counted(*lasting, *late, edit(30, minutes=6))) == 1
 
 
 def change(**fields: Any) -> bytes:
@@ -179,6 +193,16 @@ def test_the_post_about_a_burst() -> None:
 def test_the_language_of_a_wiki(wiki: str, langs: tuple[str, ...]) -> None:
     item = wikimedia_frames.to_post(make_burst(f"{wiki}:A"), "", provider="wikimedia", received_at=NOW)
     assert (item.langs, item.url) == (langs, None)
+
+
+def test_no_title_makes_a_version_of_another_post() -> None:
+    item = wikimedia_frames.to_post(make_burst("enwiki:A#v:9"), "", provider="wikimedia", received_at=NOW)
+    assert post.VERSION not in item.id
+
+
+def test_a_title_counts_however_its_spaces_are_written() -> None:
+    found = {wikimedia_frames.decode(change(title=title), {"enwiki"}).edit.page for title in ("A b", "A_b")}  # type: ignore[union-attr]
+    assert found == {"enwiki:A b"}
 
 
 def test_a_title_never_leaves_the_url_s_path() -> None:

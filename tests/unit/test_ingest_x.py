@@ -143,6 +143,32 @@ def test_lines_come_whole_however_they_are_cut(sent: list[bytes], size: int) -> 
     assert found == sent
 
 
+def test_half_a_line_is_not_the_whole() -> None:
+    reader = x._Lines()
+    assert reader.whole
+    for chunk, whole in ((b'{"data"', False), (b":1}\r\n", True), (b"x" * 2_000_000, False), (b"\n", True)):
+        list(reader.feed(chunk))
+        assert reader.whole is whole
+
+
+def test_an_original_that_must_go_takes_its_retweets_but_no_answers_to_it() -> None:
+    def fate(id: str, kind: str, to: str) -> dict[str, Any]:
+        return {"id": id, "edit_history_tweet_ids": [id], "referenced_tweets": [{"type": kind, "id": to}]}
+
+    answer = {
+        "data": [fate("11", "retweeted", "1"), fate("12", "replied_to", "1"), fate("13", "retweeted", "2"),
+                 fate("14", "retweeted", "3"), fate("15", "retweeted", "4")],
+        "includes": {"tweets": [
+            {"id": "1", "edit_history_tweet_ids": ["1"], "withheld": {"copyright": True}},
+            {"id": "2", "edit_history_tweet_ids": ["2", "9"]},
+            {"id": "4", "edit_history_tweet_ids": ["3", "4"]},
+        ]},
+        "errors": [{"resource_id": "3", "type": "https://api.x.com/2/problems/resource-not-found"}],
+    }  # fmt: skip
+    found = x_posts.gone(json.dumps(answer).encode())
+    assert set(found) & {"11", "12", "13", "14", "15"} == {"11", "13", "14"}
+
+
 def test_the_synthetic_stream_is_read() -> None:
     sample = shared.require("samples", "x", "stream_synthetic.jsonl").read_bytes()
     found = [x_posts.decode(line.strip(), NOW, provider="x") for line in sample.split(b"\n") if line.strip()]

@@ -27,6 +27,12 @@ needs_base = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module")
+def corpus():
+    """Reading it takes many seconds; no test changes it."""
+    return data.load(SHARED)
+
+
 def run(*arguments, code=None):
     command = [sys.executable, "-c", code] if code else [sys.executable, "-m", "classifiers", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -46,8 +52,7 @@ def test_a_small_run_trains_and_leaves_weights_and_a_record(tmp_path):
 
 
 @needs_shared
-def test_forbidden_files_and_unseen_posts_are_not_trained_on():
-    corpus = data.load(SHARED)
+def test_forbidden_files_and_unseen_posts_are_not_trained_on(corpus):
     allowed = set(data.PERMITTED) | {"background", "own"}
     assert {row.dataset for row in corpus.train} <= allowed
     trained = {row.text for row in corpus.train if row.dataset == "background"}
@@ -58,8 +63,8 @@ def test_forbidden_files_and_unseen_posts_are_not_trained_on():
 
 
 @needs_shared
-def test_a_group_left_out_is_not_trained_on_and_leaves_every_category_with_two_happenings_in():
-    everything = [row for row in data.load(SHARED).train if folds.group_of(row.event) is not None]
+def test_a_group_left_out_is_not_trained_on_and_leaves_every_category_with_two_happenings_in(corpus):
+    everything = [row for row in corpus.train if folds.group_of(row.event) is not None]
     happenings = {(category, folds.happening_of(row.event)) for row in everything for category in row.positive}
     kinds = [kind for kind, _ in happenings]
     for group in range(folds.COUNT):
@@ -67,10 +72,10 @@ def test_a_group_left_out_is_not_trained_on_and_leaves_every_category_with_two_h
         assert {kind for kind in kinds if kinds.count(kind) >= 2} <= {
             category for row in everything if row.event in left for category in row.positive
         }
-    corpus = data.load(SHARED, without=3)
+    rest = data.load(SHARED, without=3)
     left_out = {event for event, (_, number) in folds.happenings().items() if number == 3}
     assert left_out
-    assert not {row.event for row in corpus.train} & left_out
+    assert not {row.event for row in rest.train} & left_out
 
 
 def test_a_happening_that_stands_in_two_files_is_in_one_group():
