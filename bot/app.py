@@ -69,6 +69,7 @@ log = structlog.get_logger()
 INBOX_MOST = 2_000  # arrivals; beyond that the sources wait
 JUDGED_MOST = 2  # batches between the model and the detectors
 SILENT_AFTER_S = 10.0
+ASKED_MOST = 100_000  # of Bluesky's stored posts, the newest: a round of some seven hours
 
 Raised = Callable[[ProviderSet, Alert], Awaitable[None]]
 
@@ -215,12 +216,14 @@ def _recheck(ingested: Sequence[Source], database: Database) -> None:
         match source:
             case XSource():
                 source.recheck(_kept(database, source.provider))
+            case JetstreamSource():
+                source.recheck(_kept(database, source.provider, ASKED_MOST))
             case MastodonSource():
                 source.recheck(_statuses(database, source.name))
 
 
-def _kept(database: Database, provider: str) -> Callable[[], Awaitable[Sequence[str]]]:
-    return lambda: database.read(posts.kept_ids, provider, now() - terms.PERSONS)
+def _kept(database: Database, provider: str, most: int = -1) -> Callable[[], Awaitable[Sequence[str]]]:
+    return lambda: database.read(posts.kept_ids, provider, now() - terms.PERSONS, most)
 
 
 def _statuses(database: Database, source: str) -> mastodon_recheck.Kept:
@@ -607,7 +610,7 @@ def _build_source(settings: config.Source) -> Source:
         case config.JetstreamSource():
             return JetstreamSource(
                 settings.name, settings.urls, provider=settings.provider, compress=settings.compress,
-                dictionary=settings.dictionary,
+                dictionary=settings.dictionary, appview=settings.appview,
             )  # fmt: skip
         case config.ReplaySource():
             return ReplaySource(

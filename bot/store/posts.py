@@ -142,13 +142,13 @@ def quotes(db: Database, keys: Iterable[str]) -> tuple[Quote, ...]:
     return tuple(found)
 
 
-def kept_ids(db: Database, provider: str, since: datetime) -> list[str]:
-    """The provider's ids of its posts that were received from ``since`` on and not deleted, the newest first: what has
-    to be asked about where a provider does not tell of deletions."""
+def kept_ids(db: Database, provider: str, since: datetime, most: int = -1) -> list[str]:
+    """The provider's ids of its posts that were received from ``since`` on and not deleted, the newest first, at most
+    ``most`` of them: what has to be asked about where a provider does not tell of every deletion."""
     found = rows(
         db,
-        "SELECT id FROM posts WHERE provider = ? AND received_at >= ? AND deleted_at IS NULL ORDER BY seq DESC",
-        [provider, times.to_text(since)],
+        "SELECT id FROM posts WHERE provider = ? AND received_at >= ? AND deleted_at IS NULL ORDER BY seq DESC LIMIT ?",
+        [provider, times.to_text(since), most],
     )
     return [each["id"] for each in found]
 

@@ -347,7 +347,9 @@ def test_what_cannot_be_read_is_said_before_it_starts(tmp_path: Path) -> None:
             make(**settings)
 
 
-@pytest.mark.parametrize("after", ["host:1:2", "", "[]", "null", '{"a": 1}', '{"a": ["1", 2]}', "²", "9" * 5_000, "[" * 100_000])
+@pytest.mark.parametrize(
+    "after", ["host:1:2", "", "[]", "null", '{"a": 1}', '{"a": ["1", 2]}', "²", "9" * 5_000, "[" * 100_000]
+)
 async def test_a_cursor_of_another_source_is_a_usage_error(after: str, tmp_path: Path) -> None:
     source = make([write(tmp_path / "a.jsonl", line(1))])
     with pytest.raises(errors.UsageError, match="cursor"):
