@@ -14,6 +14,8 @@ MOST_WORKERS = 8  # each may load the model and PyTorch
 # Several workers share a core: how long an example takes says nothing.
 settings.register_profile("tocsin", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tocsin")
+# Nor do the threads of PyTorch, here and in processes that are started, keep a core busy while they wait for it.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

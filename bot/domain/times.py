@@ -13,7 +13,7 @@ def to_text(when: datetime) -> str:
     """``2026-11-23T20:00:00.123Z``. Raises ValueError for a naive datetime."""
     if when.tzinfo is None:
         raise ValueError("a naive datetime has no place here")
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03d}Z"
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def from_text(text: str) -> datetime:

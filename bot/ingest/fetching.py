@@ -100,9 +100,10 @@ def redirected(url: URL, location: str) -> URL:
     """Where that leads from ``url``. Raises LostError where nobody may be led to."""
     try:
         target = url.join(URL(location))
+        found = target.scheme in ("http", "https") and target.host and target != url
     except ValueError:
-        raise trouble.LostError("redirects to no address") from None
-    if target.scheme not in ("http", "https") or not target.host or target == url:
+        found = False
+    if not found:
         raise trouble.LostError("redirects to no address")
     if url.scheme == "https" and target.scheme == "http":
         raise trouble.LostError("redirects to an address without encryption")

@@ -334,9 +334,9 @@ def _date(response: aiohttp.ClientResponse, now: datetime) -> datetime:
     """The server's clock at the connection, where it tells it."""
     try:
         when = parsedate_to_datetime(response.headers.get("Date", ""))
-    except (ValueError, TypeError):
+        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
         return now
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when
 
 
 def _remedy(error: Exception, name: str, url: URL) -> str:

@@ -71,6 +71,11 @@ class PushSource:
         """A cursor beyond every number that was ever given is that of another source which had the name."""
         if cursor is None:
             return 0
-        if cursor.isascii() and cursor.isdigit() and int(cursor) <= await database.read(pushed.last_number):
+        if (
+            cursor.isascii()
+            and cursor.isdigit()
+            and len(cursor) < 20
+            and int(cursor) <= await database.read(pushed.last_number)
+        ):
             return int(cursor)
         raise errors.UsageError(f"the cursor {cursor!r} is none of a push source's; was the source renamed?")

@@ -39,11 +39,11 @@ class Parser:
         if self._after_cr and chunk[:1] == b"\n":
             chunk = chunk[1:]
         self._after_cr = chunk.endswith(b"\r")
-        self._buffer += chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        while (end := self._buffer.find(b"\n")) >= 0:
-            line = bytes(self._buffer[:end])
-            del self._buffer[: end + 1]
-            yield line
+        first, *rest = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._buffer += first
+        for line in rest:
+            ended, self._buffer = self._buffer, bytearray(line)
+            yield bytes(ended)
         if len(self._buffer) > MOST:
             self._buffer.clear()
             self._size = MOST + 1

@@ -93,6 +93,6 @@ def retry_after_s(headers: Any, now: datetime) -> float | None:
     text = (headers or {}).get("Retry-After", "")
     try:
         seconds = float(text) if text.isdigit() else (parsedate_to_datetime(text) - now).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)

@@ -72,7 +72,7 @@ class Position:
             told = {page: times.from_text(last) for page, last in raw.told.items()}
             untold = None if raw.untold is None else times.from_text(raw.untold)
             return cls(at=times.from_text(raw.at), told=told, untold=untold)
-        except (msgspec.MsgspecError, ValueError):
+        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
             raise errors.UsageError(f"the cursor {cursor!r} is none of Wikimedia's; was the source renamed?") from None
 
 

@@ -47,9 +47,9 @@ def date(headers: Mapping[str, str]) -> datetime | None:
     """When X answered, by its own clock; None where it does not say."""
     try:
         found = parsedate_to_datetime(headers.get("Date", ""))
-    except (ValueError, TypeError):
+        return None if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
         return None
-    return None if found.tzinfo is None else found.astimezone(UTC)
 
 
 def pause_s(headers: Mapping[str, str] | None, now: datetime) -> float | None:

@@ -9,19 +9,18 @@ There is no connection that could be half open, no request to refuse, no name to
 """
 
 import asyncio
-import contextlib
 import gzip
 import json
 import os
 import random
 import sqlite3
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from bot.domain import errors, post
+from bot.domain import errors
 from bot.ingest import lines, replay
 from bot.ingest.replay_files import BadLine
 from tests.fakes import polled
@@ -176,27 +175,13 @@ class File:
         self.path.write_bytes(self.whole)
 
 
-class Lasting(replay.ReplaySource):
-    """Ends when all that it told is recorded, so that a life may be killed over the last lines as well."""
-
-    def __init__(self, name: str, paths: Sequence[str | Path], *, settled: Settled, **settings: Any) -> None:
-        super().__init__(name, paths, **settings)
-        self._settled = settled
-
-    async def posts(self, after: str | None) -> AsyncGenerator[post.Arrival, None]:
-        async with contextlib.aclosing(super().posts(after)) as posts:
-            async for each in posts:
-                yield each
-        await self._settled()
-
-
 class Archive:
     """Four files, and what befalls them."""
 
-    def __init__(self, folder: Path, time: VirtualTime, rng: random.Random, settled: Settled) -> None:
+    def __init__(self, folder: Path, time: VirtualTime, rng: random.Random) -> None:
         self.author = Author(time, rng, lambda line: rng.choice(self._files).put(line.data))
         self.told: list[BadLine] = []
-        self._time, self._settled = time, settled
+        self._time = time
         self._files = [File(folder / name) for name in ("a.jsonl", "b.jsonl.gz", "c.jsonl", "d.jsonl.gz")]
         self._listed = 3
         self._readings = 0
@@ -230,7 +215,7 @@ class Archive:
             self._vanished.mend()
             self._vanished = None
         paths = [each.path for each in self._files[: self._listed]]
-        source = Lasting("files", paths, settled=self._settled, on_bad=self.told.append, clock=self._time.clock)
+        source = replay.ReplaySource("files", paths, on_bad=self.told.append, clock=self._time.clock)
         if self._to_vanish is not None:
             self._vanished, self._to_vanish = self._to_vanish, None
             self._vanished.damage(None)
@@ -324,10 +309,9 @@ class Spool:
         receiving, sending = os.pipe()
         os.set_blocking(sending, False)
         self._pipes.append(os.fdopen(receiving, "rb"))
-        source = Lasting(
+        source = replay.ReplaySource(
             "stdin",
             ["-"],
-            settled=self._settled,
             stdin=self._pipes[-1],
             on_bad=self.told.append,
             clock=self._time.clock,
@@ -402,7 +386,7 @@ class Spool:
 async def files(folder: Path, seed: int) -> Report:
     time, rng = VirtualTime(), random.Random(seed)
     lived: Soak
-    archive = Archive(folder, time, rng, lambda: lived.settled())
+    archive = Archive(folder, time, rng)
     archive.plan()
     lived = Soak(
         folder / "files.db",

@@ -188,8 +188,10 @@ class Soak:
                     return recording.result()
                 if reading.done():
                     reading.result()
-                await self.settled()
-                return True
+                settling = asyncio.create_task(self.settled(), name="settling")
+                tasks.add(settling)
+                await asyncio.wait({settling, recording}, return_when=asyncio.FIRST_COMPLETED)
+                return recording.result() if recording.done() else True
             finally:
                 for task in tasks:
                     task.cancel()

@@ -151,14 +151,6 @@ def test_bad_events_are_refused_without_a_word_of_them(data: bytes) -> None:
     assert len(str(refused.value)) < 60
 
 
-@given(st.binary(max_size=300))
-def test_arbitrary_bytes_never_crash(data: bytes) -> None:
-    with contextlib.suppress(BadFrameError):
-        wikimedia_frames.decode(data, {"enwiki"})
-    for event in sse.Parser().feed(data + b"\n\n"):
-        assert isinstance(event, sse.Event)
-
-
 @given(
     st.dictionaries(st.sampled_from(list(json.loads(change()))), st.none() | st.text() | st.integers() | st.booleans())
 )

@@ -1,6 +1,5 @@
 """Decoding what X sends: hostile JSON, references, times, answers about rules and posts, and the samples."""
 
-import contextlib
 import json
 import re
 from datetime import UTC, datetime
@@ -108,29 +107,6 @@ def test_text_is_cleaned_as_in_post_lines() -> None:
 def test_what_is_no_line_is_refused(data: bytes) -> None:
     with pytest.raises(BadLineError):
         x_posts.decode(data, NOW, provider="x")
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.binary(max_size=300)
-    | st.recursive(
-        st.none() | st.text(max_size=5) | st.integers(),
-        lambda inner: (
-            st.lists(inner) | st.dictionaries(st.sampled_from(["data", "id", "errors", "includes", "type"]), inner)
-        ),
-        max_leaves=10,
-    ).map(lambda value: json.dumps(value).encode())
-)
-def test_any_bytes_are_read_or_refused(data: bytes) -> None:
-    for read in (
-        lambda: x_posts.decode(data, NOW, provider="x"),
-        lambda: x_posts.gone(data),
-        lambda: x_posts.rules(data),
-        lambda: x_posts.refused_rules(data),
-        lambda: x_posts.problem(data),
-    ):
-        with contextlib.suppress(BadLineError):
-            read()
 
 
 @settings(max_examples=100, deadline=None)
