@@ -24,9 +24,10 @@ def main(sources: tuple[str, ...], seed: int) -> None:
         unclean += not report.clean
         click.echo(
             f"{name:<20} {report.emitted:>6} emitted {report.held:>6} held {report.gone:>5} gone "
-            f"{report.in_gaps:>5} in {report.gaps:>3} gaps {report.lives:>4} lives "
+            f"{report.in_gaps:>5} in {report.gaps:>3} gaps ({report.covered:>4} covered) {report.lives:>4} lives "
             f"{len(report.used):>2} of {len(TROUBLES[name])} troubles; missing {len(report.missing)}, "
-            f"invented {len(report.invented)}, kept {len(report.kept)}, altered {len(report.altered)} "
+            f"invented {len(report.invented)}, kept {len(report.kept)}, altered {len(report.altered)}, "
+            f"repeated {len(report.repeated)} "
             f"({time.monotonic() - began:.0f} s)"
         )
     raise SystemExit(unclean > 0)

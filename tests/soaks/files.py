@@ -434,7 +434,15 @@ async def stdin(folder: Path, seed: int) -> Report:
 
 async def _report(name: str, author: Author, used: set[Trouble], lived: Soak) -> Report:
     assert author.time.unfired() == 0, "a scripted trouble that never came"
-    return account(name, author.emitted(), await lived.held(), lives=lived.lives, used=used, since=polled.START)
+    return account(
+        name,
+        author.emitted(),
+        await lived.held(),
+        lives=lived.lives,
+        repeated=lived.repeated,
+        used=used,
+        since=polled.START,
+    )
 
 
 SOAKS = {"files": files, "stdin": stdin}

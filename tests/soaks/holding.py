@@ -83,13 +83,15 @@ class Held:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """``missing``: emitted, not held, in no gap; ``invented``: held, never emitted, so that something is there twice or
-    wrong; ``kept``: words that had to go; ``altered``: held with other words."""
+    wrong; ``kept``: words that had to go; ``altered``: held with other words; ``repeated``: posts that a source brought
+    more than once in one life. ``covered``: held although a gap says that it was missed."""
 
     source: str
     emitted: int
     held: int
     gone: int
     in_gaps: int
+    covered: int
     gaps: int
     lives: int
     used: frozenset[Trouble]
@@ -97,10 +99,11 @@ class Report:
     invented: tuple[str, ...]
     kept: tuple[str, ...]
     altered: tuple[str, ...]
+    repeated: tuple[str, ...]
 
     @property
     def clean(self) -> bool:
-        return not (self.missing or self.invented or self.kept or self.altered)
+        return not (self.missing or self.invented or self.kept or self.altered or self.repeated)
 
 
 class Soak:
@@ -127,6 +130,7 @@ class Soak:
         self.over = asyncio.Event()
         self.lives = 0
         self.killed = 0
+        self.repeated: list[str] = []
         self.sources: list[Source] = []
         self._path = path
         self._make = make
@@ -199,11 +203,17 @@ class Soak:
 
     async def _record(self, detecting: Detecting) -> bool:
         """Until the last arrival is recorded (True), or until it is killed (False)."""
+        seen: set[tuple[str, str]] = set()
         while True:
             batch = [await self._inbox.get()]
             self._idle.clear()
             while len(batch) < BATCH and not self._inbox.empty():
                 batch.append(self._inbox.get_nowait())
+            brought = [(each.source, each.item.key) for each in batch if isinstance(each.item, post.Post)]
+            for each in brought:
+                if each in seen:
+                    self.repeated.append(each[1])
+                seen.add(each)
             fate = self._rng.random()
             if fate < self._deaths / 2:
                 self.killed += 1
@@ -225,6 +235,7 @@ def account(
     lives: int,
     used: Iterable[Trouble],
     since: datetime,
+    repeated: Iterable[str] = (),
     asks_again: bool = False,
 ) -> Report:
     """``since``: what was emitted before that is none of ours, and may be held or not. ``asks_again``: the source asks
@@ -239,6 +250,7 @@ def account(
         held=len(held.posts),
         gone=sum(not words for words in held.posts.values()),
         in_gaps=sum(held.missed(each.at) for each in absent),
+        covered=sum(held.missed(each.at) for each in known),
         gaps=len(held.gaps),
         lives=lives,
         used=frozenset(used),
@@ -254,6 +266,7 @@ def account(
             for each, words in known.items()
             if each.gone_at is None and (not words or each.text not in (None, words))
         ),
+        repeated=tuple(repeated),
     )
 
 

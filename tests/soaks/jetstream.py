@@ -435,7 +435,14 @@ async def _soak(name: str, version: int, compress: bool, folder: Path, seed: int
             days.happened.add(Trouble.KILLED)
         held = await lived.held()
         return account(
-            name, town.emitted(held), held, lives=lived.lives, used=days.happened, since=sources.START, asks_again=True
+            name,
+            town.emitted(held),
+            held,
+            lives=lived.lives,
+            repeated=lived.repeated,
+            used=days.happened,
+            since=sources.START,
+            asks_again=True,
         )
 
 

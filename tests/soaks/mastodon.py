@@ -375,6 +375,7 @@ async def soak(folder: Path, seed: int) -> Report:
             world.emitted(ours=ours),
             held,
             lives=lived.lives,
+            repeated=lived.repeated,
             used=used | ({Trouble.KILLED} if lived.killed else set()),
             since=streaming.START,
             asks_again=True,

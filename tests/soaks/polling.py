@@ -114,5 +114,11 @@ async def soak(
     assert time.unfired() == 0, "a scripted trouble that never came"
     assert site.faults == [], "a scripted fault that never fired"
     return account(
-        name, emitted(), await lived.held(), lives=lived.lives, used=troubles.used(lived), since=polled.START
+        name,
+        emitted(),
+        await lived.held(),
+        lives=lived.lives,
+        repeated=lived.repeated,
+        used=troubles.used(lived),
+        since=polled.START,
     )

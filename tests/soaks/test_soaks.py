@@ -14,6 +14,7 @@ async def test_days_of_troubles_lose_nothing_but_recorded_gaps(name: str, tmp_pa
     assert report.invented == ()
     assert report.kept == ()
     assert report.altered == ()
+    assert report.repeated == ()
     assert report.used == everything.TROUBLES[name]
     assert report.lives > 3
     assert report.held > 200

@@ -191,6 +191,7 @@ async def soak(folder: Path, seed: int) -> Report:
             world.emitted(),
             await lived.held(),
             lives=lived.lives,
+            repeated=lived.repeated,
             used=happened | ({Trouble.KILLED} if lived.killed else set()),
             since=START,
         )

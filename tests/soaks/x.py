@@ -250,6 +250,7 @@ async def soak(folder: Path, seed: int, *, backfill_minutes: int = 0) -> Report:
         world.emitted(),
         await lived.held(),
         lives=lived.lives,
+        repeated=lived.repeated,
         used=used | ({Trouble.KILLED} if lived.killed else set()),
         since=START,
         asks_again=True,
