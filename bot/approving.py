@@ -31,6 +31,14 @@ class Act(StrEnum):
     RELAX_TERMS = "relax-terms"  # opens access for many
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What was not done at once: its proposal, None where it could not even be proposed, and a sentence about it."""
+
+    proposal: str | None
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class _Refused:
     why: str
@@ -84,35 +92,48 @@ def grant(db: Tables, actor: Actor, at: datetime, values: Mapping[str, Any], two
     admin.check_grant(**values)
     until = values["until"]
     args = {**values, "capabilities": list(values["capabilities"]), "until": until and times.to_text(until)}
-    return propose(db, actor, at, Act.GRANT_SECTOR, args, f"sector {values['sector']}", values["reason"])
+    return propose(
+        db, actor, at, Act.GRANT_SECTOR, args, f"sector {values['sector']}: {values['provider']}", values["reason"]
+    )
 
 
 def set_terms(
-    db: Tables, actor: Actor, at: datetime, values: Mapping[str, Any], two_persons: frozenset[str]
-) -> str | None:
+    db: Tables, actor: Actor, at: datetime, values: Mapping[str, Any], two_persons: frozenset[str], own: Terms
+) -> Waiting | None:
     """``admin.set_terms``; where they permit more than before and that needs a second person, what they bar besides
-    holds at once and the rest is proposed. Returns a sentence about that, None where nothing waits."""
+    holds at once and the rest is proposed. ``own``: the provider's own terms, which stand where none are stored."""
     made = admin.check_terms(**values)
-    before = _standing(db, made.provider)
+    before = _standing(db, own)
     two_persons |= proposals.required(db)
     if Act.RELAX_TERMS not in two_persons or not made.relaxes(before):
         admin.set_terms(db, actor, at, **values)
         return None
-    both = made.along_with(before)
-    if both != before:
-        sectors, cells = sorted(both.barred_sectors), sorted(both.barred_cells)
-        more = {"barred_sectors": sectors, "barred_cells": cells, "quota": both.quota}
+    after = made.along_with(before) if before.relaxes(made) else before
+    if after != before:
+        sectors, cells = sorted(after.barred_sectors), sorted(after.barred_cells)
+        more = {"barred_sectors": sectors, "barred_cells": cells, "quota": after.quota}
         admin.set_terms(db, actor, at, **{**values, **more})
-    if not _is_person(actor):
-        return _refuse_proposal(db, actor, at, made.provider)
-    args = {"provider": made.provider, "reason": values["reason"], **_told(made), "standing": _told(both)}
-    proposal = propose(db, actor, at, Act.RELAX_TERMS, args, made.provider, values["reason"])
-    return f"proposed as {proposal}, since it permits more than before: another operator has to approve it"
+        if not _is_person(actor):
+            return Waiting(proposal=None, text=_refuse_proposal(db, actor, at, made.provider))
+    args = {"provider": made.provider, "reason": values["reason"], **_told(made), "standing": _told(after)}
+    target = f"{made.provider}: {_in_words(after)} → {_in_words(made)}"
+    proposal = propose(db, actor, at, Act.RELAX_TERMS, args, target, values["reason"])
+    return Waiting(
+        proposal=proposal,
+        text=f"proposed as {proposal}, since it permits more than before: another operator has to approve it",
+    )
 
 
-def _standing(db: Tables, provider: str) -> Terms:
-    found = (each for each in access.terms(db) if each.provider == provider)
-    return next(found, Terms(provider=provider))
+def _standing(db: Tables, own: Terms) -> Terms:
+    found = (each for each in access.terms(db) if each.provider == own.provider)
+    return next(found, own)
+
+
+def _in_words(terms: Terms) -> str:
+    cells = [f"{category}:{sector}" for category, sector in sorted(terms.barred_cells)]
+    bars = ", ".join([*sorted(terms.barred_sectors), *cells])
+    quota = "" if terms.quota is None else f"quota {terms.quota}"
+    return "; ".join(filter(None, [bars and f"bars {bars}", quota])) or "bars nothing"
 
 
 def _told(terms: Terms) -> dict[str, Any]:
@@ -125,8 +146,9 @@ def _told(terms: Terms) -> dict[str, Any]:
 
 
 def _relax_terms(db: Tables, actor: Actor, at: datetime, args: dict[str, Any]) -> str:
-    provider = args["provider"]
-    if args.pop("standing") != _told(_standing(db, provider)):
+    provider, standing = args["provider"], args.pop("standing")
+    found = next((each for each in access.terms(db) if each.provider == provider), None)
+    if found is not None and standing != _told(found):
         raise errors.TocsinError(f"the terms of {provider} have changed since it was proposed; propose it again")
     cells = [(category, sector) for category, sector in args.pop("barred_cells")]
     admin.set_terms(db, actor, at, **args, barred_cells=cells)
@@ -169,11 +191,11 @@ def listed(db: Tables, at: datetime) -> list[dict[str, Any]]:
     return [row | {"state": _state(row, at), "args": json.loads(row["args"])} for row in proposals.listed(db)]
 
 
-def _refuse_proposal(db: Tables, actor: Actor, at: datetime, revocation: str) -> str:
+def _refuse_proposal(db: Tables, actor: Actor, at: datetime, target: str) -> str:
     """What withdraws access holds all the same."""
     why = f"{actor.id} is nobody's account; put it under [[operator]] ids"
     audit.append(
-        db, at=at, actor=str(actor), surface=actor.surface, action="propose-refused", target=revocation, reason=why
+        db, at=at, actor=str(actor), surface=actor.surface, action="propose-refused", target=target, reason=why
     )
     return f"not proposed, since {why}: only the fence holds"
 

@@ -130,7 +130,7 @@ async def _problems_of_sources(settings: Config) -> list[Problem]:
         return [app.not_asked(name) for name in unasked[:1]] + [
             Problem(problem=f"source {each['source']}: {each['last_error']}", remedy=str(each["remedy"]))
             for each in standing
-            if each["state"] in (State.WAITING, State.FAILED) and each["last_error"]
+            if each["state"] in (State.CONNECTING, State.WAITING, State.FAILED) and each["last_error"]
         ]
     return []  # which is the part "store"
 

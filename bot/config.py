@@ -5,6 +5,7 @@ Every setting stands in ``config.example.toml`` with its default and one sentenc
 
 import ipaddress
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -167,6 +168,7 @@ class JetstreamSource(_Part):
     compress: bool = False
     dictionary: Path | None = None
     appview: Literal[""] | HttpUrl = "https://public.api.bsky.app"
+    directory: HttpUrl = "https://plc.directory"
 
     @property
     def urls(self) -> list[str]:
@@ -485,6 +487,11 @@ def _place(path: tuple[str | int, ...]) -> str:
     match path:
         case [str(name), int(number), *rest]:
             kind = f" ({rest.pop(0)})" if name == "source" and rest else ""
-            return ".".join([f"[[{name}]] {number + 1}{kind}", *map(str, rest)])
+            return ".".join([f"[[{name}]] {number + 1}{kind}", *_names(rest)])
         case _:
-            return ".".join(map(str, path)) or "the whole"
+            return ".".join(_names(path)) or "the whole"
+
+
+def _names(path: Iterable[str | int]) -> list[str]:
+    """Without the branches of unions, which pydantic names after their types."""
+    return [str(part) for part in path if str(part).isidentifier() and part not in ("str", "int", "float", "bool")]

@@ -1,4 +1,4 @@
-"""How many processes run the tests, what a skipped test means, and that none fails for being slow.
+"""How many processes run the tests, what a skipped test means, and that none fails for being slow or for its place.
 
 With ``TOCSIN_STRICT=1``, as in ``.ci/run``, a test that skips has failed: there everything it needs is installed.
 """
@@ -7,6 +7,7 @@ import os
 from collections.abc import Generator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 MOST_WORKERS = 8  # each may load the model and PyTorch
@@ -25,6 +26,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores + 1, MOST_WORKERS)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """A command that a test runs here sets up its own logs; the next test, whichever it is, has them as before."""
+    before = structlog.get_config()
+    done = yield
+    structlog.configure(**before)
+    return done
 
 
 @pytest.hookimpl(wrapper=True)

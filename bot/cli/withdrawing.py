@@ -172,6 +172,7 @@ def terms(
 
     What permits more than before may need a second operator; what bars more holds at once.
     """
+    waits = None
     if reason is not None:
         if provider is None:
             raise errors.UsageError("terms: name the provider")
@@ -182,10 +183,12 @@ def terms(
         waits = shell.act(
             "terms",
             provider,
-            lambda db, actor, at: approving.set_terms(db, actor, at, values, shell.settings.two_persons),
+            lambda db, actor, at: approving.set_terms(
+                db, actor, at, values, shell.settings.two_persons, app.own_terms(shell.settings.source, provider)
+            ),
         )
         if waits is not None:
-            click.echo(waits, err=True)
+            click.echo(waits.text, err=True)
     elif bar_sector or bar or quota is not None:
         raise errors.UsageError("terms: give a --reason, such as where the terms stand; it stands in the audit")
     found: list[dict[str, Any]] = [
@@ -195,6 +198,7 @@ def terms(
             "barred_cells": [f"{category}:{sector}" for category, sector in sorted(each.barred_cells)],
             "quota": each.quota,
         }
+        | ({} if waits is None else {"proposal": waits.proposal})
         for each in shell.read(access.terms)
         if provider in (None, each.provider)
     ]

@@ -465,7 +465,7 @@ def _folded(name: str) -> str:
 
 
 def _latin(name: str) -> bool:
-    return all(not mark.isalpha() or mark < "ɐ" for mark in name)
+    return name.isascii() or all(not mark.isalpha() or mark < "ɐ" for mark in name)
 
 
 def _within(city: City, area: Area) -> bool:

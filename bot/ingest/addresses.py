@@ -22,5 +22,5 @@ def _checked(source: str, text: str, schemes: tuple[str, ...], kind: str) -> URL
         url = URL()
     if url.scheme not in schemes or not url.host:
         begins = " or ".join(f"{each}://" for each in schemes)
-        raise errors.UsageError(f"source {source}: url {text!r} is no {kind}; it begins with {begins}")
+        raise errors.UsageError(f"source {source}: its url is no {kind}; it begins with {begins}")
     return url

@@ -84,6 +84,12 @@ def told(known: Mapping[str, tuple[str, ...]], names: Iterable[str]) -> list[str
     return list(dict.fromkeys(each for name in names for each in known.get(name, ())[1:] if each))
 
 
+def serial(known: tuple[str, ...]) -> int:
+    """Of the version that is known; 0 where it has none."""
+    found = known[0].partition("@")[2]
+    return int(found) if found.isdecimal() else 0
+
+
 def stale(bulletin: Bulletin, asked: Asked) -> bool:
     """Is it no news, since this is the very first reading?"""
     return asked.since is None and asked.now - bulletin.sent_at > FRESH
@@ -93,8 +99,8 @@ def _second_halves(provider: str, known: Mapping[str, tuple[str, ...]], now: dat
     """Of the updates that were interrupted between their post and the deletions of what it supersedes."""
     steps: list[Step] = []
     for name, (version, *standing) in known.items():
-        if not version.startswith(_HALFWAY) or not standing:
-            continue
+        if not version.startswith(_HALFWAY) or len(standing) < 2:
+            continue  # alone, as it was once written, it does not say what it supersedes: the list does
         new, *old = standing
         steps += _deletions(provider, old, new, now)
         gone = {key: (each[0],) for key, each in known.items() if key != name and set(each[1:]) & set(old)}
@@ -158,10 +164,9 @@ def _steps(
     mine = known.get(name)
     version = f"{bulletin.version}@{bulletin.serial}" if bulletin.serial else bulletin.version
     if mine is not None:
-        visible, _, serial = mine[0].partition("@")
-        if bulletin.serial and serial.isdecimal() and int(serial) > bulletin.serial:
+        if 0 < bulletin.serial < serial(mine):
             return [Step(remember={name: mine})]
-        if visible == bulletin.version:
+        if mine[0].partition("@")[0] == bulletin.version:
             return [Step(remember={name: (version, *mine[1:])})]
     before = told(known, names)
     behind = {} if bulletin.stamp else {each: ("",) for each in bulletin.others[:_MOST_REPLACED] if each not in known}

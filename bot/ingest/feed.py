@@ -1,32 +1,29 @@
 """Any RSS or Atom feed, asked as often as it changes: between once a minute and once an hour.
 
 A new feed tells what is younger than an hour; everything else in it counts as seen. An entry whose words change under
-the same id is a Deletion of the old words; the new ones follow as ``ID#v:time`` where the feed says when it changed.
-An entry that leaves the feed has scrolled off and stays. Where nothing of what was known is left in the feed, entries
-may have come and gone unread: a Gap.
+the same id is a Deletion of the old words; the new ones follow as ``ID#v:time``, of the time that the feed says or else
+of the reading. Changes without a time become the more seldom the more of them there are: some pages change at every
+look; the last words win. An entry that leaves the feed has scrolled off and stays. Where nothing of what was known is
+left in the feed, entries may have come and gone unread: a Gap.
 
 An entry that goes back to the words and the time that it had before is of an old copy of the feed, as a cache may serve
-it: it says nothing. One that is new, but has the words and the time of a known one that has left the feed, is that one
-under a new id, as after a move to other software; it is not told again, and its old words stay if it is edited.
-
-Known of each entry: its version, when it was changed (Unix seconds, empty where it does not say), and under what
-ending of its id it stands: ``-`` for none of them, since it was only seen or its new words were not taken up. Then the
-versions before with their times, the latest first.
+it: it says nothing. One that goes by a new name, as after a move to other software, is not told again (see
+``feed_known``); its old words stay if it is edited.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from yarl import URL
 
 from bot.domain import post
-from bot.ingest import feed_entries
+from bot.ingest import feed_entries, feed_known, feed_names
 from bot.ingest.feed_entries import Entry
+from bot.ingest.feed_known import NOWHERE, Remembered
 from bot.ingest.polling import Asked, PollingSource, Step, Told
 
 FRESH = timedelta(hours=1)
-EARLIER = 5  # versions of an entry that are known to be over
-_NOWHERE = "-"
 
 
 class Entries:
@@ -44,58 +41,72 @@ class Entries:
         return url
 
     def read(self, body: bytes, charset: str | None, asked: Asked) -> Told:
-        entries, dropped = feed_entries.decode(body, charset, asked.address)
-        renamed = _renamed(entries, asked)
-        steps = [] if renamed else self._gap(entries, asked)
+        decoded, dropped = feed_entries.decode(body, charset, asked.address)
+        entries, ways = feed_names.told_apart(decoded, feed_known.shared(asked.known))
+        known, over = feed_known.carried(entries, asked.known)
+        steps = [Step(remember=feed_known.reading(entries, ways) | dict.fromkeys(over, ()))]
+        strangers = [entry for entry in entries if entry.key not in known]
+        renamed, moved = feed_known.renamed(entries, strangers, known)
+        if entries and known and len(strangers) == len(entries) and not moved:
+            steps += self._gap(asked)
+        complete = True
         for entry in _oldest_first(entries):
             if entry.key in renamed:
-                steps.append(Step(remember={entry.key: (entry.version, _stamp(entry), _NOWHERE)}))
+                steps.append(_seen(entry))
+            elif entry.key not in known:
+                steps.append(self._new(entry, asked))
             else:
-                steps += self._steps(entry, asked)
-        return Told(steps=tuple(steps), dropped=dropped)
+                before = Remembered.of(known[entry.key])
+                if before.had(entry.version, feed_known.stamp(entry)):
+                    steps.append(Step(remember={entry.key: before.known}))
+                elif _newer(entry, before) or before.between or before.may_change(asked.now):
+                    steps += self._edited(entry, before, asked.now)
+                else:
+                    complete = False
+                    steps.append(Step(remember={entry.key: before.known}))
+        return Told(steps=tuple(steps), dropped=dropped, complete=complete)
 
-    def _gap(self, entries: list[Entry], asked: Asked) -> list[Step]:
+    def _gap(self, asked: Asked) -> list[Step]:
         """Until now, since when the oldest entry that is left was written is only its author's claim."""
-        if asked.since is None or not asked.known or any(entry.key in asked.known for entry in entries):
-            return []
-        if not entries:
+        if asked.since is None:
             return []
         reason = "nothing that was known is left in the feed: what came and went in between is unknown"
         return [Step(item=post.Gap(since=asked.since, until=asked.now, reason=reason))]
 
-    def _steps(self, entry: Entry, asked: Asked) -> list[Step]:
-        stamp = _stamp(entry)
-        known = asked.known.get(entry.key)
-        if known is None:
-            stale = asked.since is None and entry.published is not None and asked.now - entry.published > FRESH
-            if stale or (asked.since is None and entry.published is None):
-                return [Step(remember={entry.key: (entry.version, stamp, _NOWHERE)})]
-            return [self._told(entry, "", stamp, asked.now)]
-        version, before, ending, *earlier = known
-        if version == entry.version or f"{entry.version}@{stamp}" in earlier:
-            return [Step(remember={entry.key: known})]
-        newer = bool(stamp) and (not before or int(stamp) > int(before))
-        new = f"{post.VERSION}{stamp}"
-        earlier = [*([f"{version}@{before}"] if version else []), *earlier][:EARLIER]
-        rest = {entry.key: (entry.version, stamp or before, _NOWHERE, *earlier)}
-        if ending == _NOWHERE:
-            return [self._told(entry, new, stamp, asked.now, *earlier)] if newer else [Step(remember=rest)]
+    def _new(self, entry: Entry, asked: Asked) -> Step:
+        stale = entry.published is None or asked.now - entry.published > FRESH
+        if asked.since is None and stale:
+            return _seen(entry)
+        after = Remembered(version=entry.version, stamp=feed_known.stamp(entry), ending="")
+        return self._told(entry, after, asked.now)
+
+    def _edited(self, entry: Entry, before: Remembered, now: datetime) -> list[Step]:
+        stamp, said = feed_known.stamp(entry), _newer(entry, before)
+        after = Remembered(
+            version=entry.version,
+            stamp=stamp or before.stamp,
+            ending=before.next_ending(stamp if said else f"{now.timestamp():.0f}"),
+            changes=before.changes if said else before.changes_after(now),
+            last_change=before.last_change if said else int(now.timestamp()),
+            earlier=before.past,
+        )
+        told = self._told(entry, after, now)
+        if not before.stands:
+            return [told]
         gone = post.Deletion(
             provider=self._provider,
-            id=f"{entry.id}{ending}",
-            deleted_at=asked.now,
-            replaced_by=f"{entry.id}{new}" if newer else None,
+            id=f"{entry.id}{before.ending}",
+            deleted_at=now,
+            replaced_by=f"{entry.id}{after.ending}",
         )
-        if not newer:
-            return [Step(item=gone, remember=rest)]
-        halfway = {entry.key: ("", before, _NOWHERE, *earlier)}
-        return [Step(item=gone, remember=halfway), self._told(entry, new, stamp, asked.now, *earlier)]
+        halfway = replace(before, version="", ending=f"{NOWHERE}{before.ending}", earlier=before.past)
+        return [Step(item=gone, remember={entry.key: halfway.known}), told]
 
-    def _told(self, entry: Entry, ending: str, stamp: str, now: datetime, *earlier: str) -> Step:
-        written = entry.updated if ending else entry.published
+    def _told(self, entry: Entry, after: Remembered, now: datetime) -> Step:
+        written = entry.updated if after.ending else entry.published
         item = post.Post(
             provider=self._provider,
-            id=f"{entry.id}{ending}",
+            id=f"{entry.id}{after.ending}",
             text=entry.text,
             created_at=min(written or now, now),
             received_at=now,
@@ -107,7 +118,7 @@ class Entries:
             media=entry.media,
             verified=self._official,
         )
-        return Step(item=item, remember={entry.key: (entry.version, stamp, ending, *earlier)})
+        return Step(item=item, remember={entry.key: after.known})
 
 
 def source(name: str, url: str, *, provider: str, official: bool, **environment: Any) -> PollingSource:
@@ -115,22 +126,15 @@ def source(name: str, url: str, *, provider: str, official: bool, **environment:
     return PollingSource(name, url, reading, provider=provider, may_move=True, **environment)
 
 
-def _stamp(entry: Entry) -> str:
-    return "" if entry.updated is None else f"{entry.updated.timestamp():.0f}"
+def _seen(entry: Entry) -> Step:
+    seen = Remembered(version=entry.version, stamp=feed_known.stamp(entry), ending=NOWHERE)
+    return Step(remember={entry.key: seen.known})
 
 
-def _renamed(entries: list[Entry], asked: Asked) -> set[str]:
-    """Without times the words are enough only where no entry of the feed is known by its id."""
-    strangers = [entry for entry in entries if entry.key not in asked.known]
-    if not strangers:
-        return set()
-    present = {entry.key for entry in entries}
-    left = {tuple(known[:2]) for key, known in asked.known.items() if key not in present}
-    return {
-        entry.key
-        for entry in strangers
-        if (entry.version, _stamp(entry)) in left and (entry.updated is not None or len(strangers) == len(entries))
-    }
+def _newer(entry: Entry, before: Remembered) -> bool:
+    """Does it say that it was changed since?"""
+    stamp = feed_known.stamp(entry)
+    return bool(stamp) and (not before.stamp or int(stamp) > int(before.stamp))
 
 
 def _oldest_first(entries: list[Entry]) -> list[Entry]:

@@ -1,14 +1,12 @@
 """RSS 0.9x, 1.0 and 2.0, Atom 0.3 and 1.0: bytes in, entries out. Pure.
 
 Publishers are careless, so whatever makes sense is taken: an entry needs a title or a summary, everything else may be
-missing. Its identity is its guid or id, else its link, else a hash of its words. A guid that stands for several links
-at once is none. Of several versions of one entry the latest counts.
+missing. It is called by its guid or id, else by its link, else by a hash of its words (see ``feed_names``).
 """
 
 import hashlib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from yarl import URL
@@ -26,10 +24,16 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,3}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """``published``: when it first was. ``updated``: when its words were last changed, as far as it says."""
+    """``published``: when it first was. ``updated``: when its words were last changed, as far as it says.
+
+    ``names``: what the feed calls it, the best first; ``id`` is that one until others prove to have it as well.
+    ``dated``: does it say itself when it was published?
+    """
 
     id: str
+    names: tuple[str, ...]
     text: str
+    dated: bool = False
     published: datetime | None = None
     updated: datetime | None = None
     url: str | None = None
@@ -50,7 +54,7 @@ class Entry:
 
 
 def decode(body: bytes, charset: str | None, base: URL) -> tuple[list[Entry], int]:
-    """In the order of the feed, each id once; and how many entries held nothing. Raises UnreadableError."""
+    """In the order of the feed; and how many entries held nothing. Raises UnreadableError."""
     root = documents.parse(body, charset)
     if root.name not in _ROOTS:
         raise UnreadableError("sent something that is neither RSS nor Atom")
@@ -59,23 +63,7 @@ def decode(body: bytes, charset: str | None, base: URL) -> tuple[list[Entry], in
     nodes = [*channel.all("item"), *channel.all("entry")] or root.all("item")
     read = [_entry(node, base, langs) for node in nodes[:MOST_ENTRIES]]
     entries = [entry for entry in read if entry is not None]
-    return _latest(_told_apart(entries)), len(read) - len(entries)
-
-
-def _told_apart(entries: list[Entry]) -> list[Entry]:
-    links: dict[str, set[str]] = {}
-    for entry in entries:
-        links.setdefault(entry.id, set()).update([entry.url] if entry.url else [])
-    return [replace(entry, id=_id(entry.url)) if entry.url and len(links[entry.id]) > 1 else entry for entry in entries]
-
-
-def _latest(entries: Iterable[Entry]) -> list[Entry]:
-    found: dict[str, Entry] = {}
-    for entry in entries:
-        other = found.setdefault(entry.id, entry)
-        if entry.updated is not None and other.updated is not None and entry.updated > other.updated:
-            found[entry.id] = entry
-    return list(found.values())
+    return entries, len(read) - len(entries)
 
 
 def _entry(node: Node, base: URL, langs: tuple[str, ...]) -> Entry | None:
@@ -91,9 +79,12 @@ def _entry(node: Node, base: URL, langs: tuple[str, ...]) -> Entry | None:
         node.text("pubDate", "published", "issued", "dcterms:issued", "dc:date", "created")
     )
     lat, lon = feed_elements.point(node)
+    names = tuple(dict.fromkeys(_id(each) for each in (own, link) if each)) or (_hash(text),)
     return Entry(
-        id=_id(named) if (named := own or link) else _hash(text),
+        id=names[0],
+        names=names,
         text=text,
+        dated=published is not None,
         published=published or updated,
         updated=updated or published,
         url=link,

@@ -16,6 +16,7 @@ CONNECT_S = 15.0
 REDIRECTS = 5
 _PERMANENT = (301, 308)
 _TEMPORARY = (302, 303, 307)
+_ABSENT = (404, 409, 410)  # 409 is how USGS says that it has deleted a report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """``body`` is empty where the server sent none that fits; ``status`` is 0 where nobody was asked."""
+    """``status`` is 200, or says that there is none, without a body; 0 where nobody was asked."""
 
     status: int
     body: bytes = b""
@@ -81,18 +82,40 @@ async def fetch(
     raise trouble.LostError(f"redirects more than {REDIRECTS} times")
 
 
-async def answer(session: aiohttp.ClientSession, question: str, base: URL, *, timeout_s: float) -> Answer | None:
-    """A further document; another host than ``base``'s is not asked. None where it cannot be had now."""
-    url = _same_host(question, base)
+async def answer(session: aiohttp.ClientSession, question: str, base: URL, *, reach: Reach, timeout_s: float) -> Answer:
+    """A further document; any other server than ``base``'s is not asked, and none leads to another. Raises what
+    ``fetch`` raises, ClientResponseError for every status that neither brings it nor says that there is none."""
+    url = beside(question, base)
     if url is None:
         return Answer(status=0)
+    async with asyncio.timeout(timeout_s):
+        for _ in range(REDIRECTS + 1):
+            await reach.check(url)
+            async with _get(session, url, {}, timeout_s) as response:
+                if response.status in (*_PERMANENT, *_TEMPORARY):
+                    url = beside(str(redirected(url, response.headers.get("Location", ""))), base)
+                    if url is None:
+                        raise trouble.LostError("redirects to another server")
+                    continue
+                if response.status == 200:
+                    return Answer(status=200, body=await bodies.read(response, MOST_BODY))
+                if response.status in _ABSENT:
+                    return Answer(status=response.status)
+                raise aiohttp.ClientResponseError(
+                    response.request_info, (), status=response.status, headers=response.headers
+                )
+    raise trouble.LostError(f"redirects more than {REDIRECTS} times")
+
+
+def beside(question: str, base: URL) -> URL | None:
+    """That address on the server of ``base``; None where it is on another. Where one of both is encrypted it is."""
     try:
-        async with asyncio.timeout(timeout_s), _get(session, url, {}, timeout_s) as response:
-            body = await bodies.read(response, MOST_BODY) if response.status == 200 else b""
-            return (
-                None if response.status == 429 or response.status >= 500 else Answer(status=response.status, body=body)
-            )
-    except (aiohttp.ClientError, OSError, TimeoutError, trouble.LostError):
+        url = URL(question)
+        if url.is_default_port() and base.is_default_port() and "https" in (url.scheme, base.scheme):
+            url = url.with_port(None).with_scheme("https") if url.scheme in ("http", "https") else url
+            base = base.with_port(None).with_scheme("https")
+        return url if url.origin() == base.origin() else None
+    except ValueError:
         return None
 
 
@@ -115,14 +138,6 @@ def _get(
 ) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]:
     timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_S, timeout_s))
     return session.get(url, headers=headers, allow_redirects=False, timeout=timeout)
-
-
-def _same_host(question: str, base: URL) -> URL | None:
-    try:
-        url = URL(question)
-        return url if url.origin() == base.origin() else None
-    except ValueError:
-        return None
 
 
 def _charset(response: aiohttp.ClientResponse) -> str | None:

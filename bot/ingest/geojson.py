@@ -1,6 +1,7 @@
 """GeoJSON collections: bytes in, the bytes of each feature out, so that one odd feature costs no other. Pure."""
 
 import json
+from typing import Any
 
 import msgspec
 
@@ -11,45 +12,42 @@ MOST = 20_000
 
 class _Collection(msgspec.Struct):
     features: list[msgspec.Raw]
-
-
-class _Pagination(msgspec.Struct):
-    next: str
-
-
-class _Page(msgspec.Struct):
-    features: list[msgspec.Raw]
-    pagination: _Pagination
+    pagination: Any = None
 
 
 _collection = msgspec.json.Decoder(_Collection)
-_page = msgspec.json.Decoder(_Page)
 
 
 def features(body: bytes) -> list[bytes]:
     """Lone surrogates become question marks. Raises UnreadableError."""
-    try:
-        found = [bytes(each) for each in _collection.decode(body).features]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        found = _leniently(body)
+    found, _ = _read(body)
     if len(found) > MOST:
         raise UnreadableError(f"sent more than {MOST} entries")
     return found
 
 
 def following(body: bytes) -> str | None:
-    """Where the collection goes on, if it says so; after an empty page it does not."""
+    """Where the collection goes on, if it says so; after an empty page it does not. It reads whatever ``features``
+    reads: a page whose features are told is never taken for the last one since it is odd. Raises UnreadableError."""
+    found, pagination = _read(body)
+    address = pagination.get("next") if found and isinstance(pagination, dict) else None
+    return address if isinstance(address, str) else None
+
+
+def _read(body: bytes) -> tuple[list[bytes], object]:
     try:
-        page = _page.decode(body)
-        return page.pagination.next if page.features else None
+        found = _collection.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+        return _leniently(body)
+    return [bytes(each) for each in found.features], found.pagination
 
 
-def _leniently(body: bytes) -> list[bytes]:
+def _leniently(body: bytes) -> tuple[list[bytes], object]:
     """The slow way, for what Python's own json lets through."""
     try:
-        listed = json.loads(body)["features"][: MOST + 1]
-        return [json.dumps(each, ensure_ascii=False).encode("utf-8", "replace") for each in listed]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        found = json.loads(body)
+        listed = found["features"][: MOST + 1]
+        encoded = [json.dumps(each, ensure_ascii=False).encode("utf-8", "replace") for each in listed]
+        return encoded, found.get("pagination")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise UnreadableError("sent something that is no GeoJSON collection") from None

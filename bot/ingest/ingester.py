@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import dataclasses
 import random
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from bot.domain import errors, post
-from bot.ingest import backoff
+from bot.ingest import backoff, elapsed
 from bot.ingest.source import Source, SourceHealth, State
 
 TRIES = 3  # how often a finite source may break at the same place before it is given up
@@ -35,7 +34,7 @@ class Ingester:
         inbox: asyncio.Queue[post.Arrival],
         cursors: Mapping[str, str],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed.seconds,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: random.Random | None = None,
     ) -> None:

@@ -8,7 +8,6 @@ How it goes on after a break, and what a gap is: ``jetstream_position``. What ha
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +18,8 @@ import structlog
 from yarl import URL
 
 from bot.domain import errors, post
-from bot.ingest import addresses, jetstream_compression, jetstream_frames, jetstream_hosts, trouble
-from bot.ingest.bluesky_recheck import Asking
+from bot.ingest import addresses, elapsed, jetstream_compression, jetstream_frames, jetstream_hosts, trouble
+from bot.ingest.bluesky_recheck import Asking, Kept
 from bot.ingest.jetstream_compression import Dictionary, DictionaryError
 from bot.ingest.jetstream_connection import Connection
 from bot.ingest.jetstream_frames import COLLECTION, BadFrameError, ErrorNotice, Frame
@@ -28,7 +27,6 @@ from bot.ingest.jetstream_hosts import Hosts
 from bot.ingest.jetstream_position import AskAgainError, Position, Stream
 from bot.ingest.jetstream_records import PROVIDER
 from bot.ingest.present import Present
-from bot.ingest.recheck import Stored
 from bot.ingest.source import SourceHealth, State
 
 HEARTBEAT_S = 30.0  # the servers ping as often
@@ -37,6 +35,7 @@ CLOSE_S = 2.0
 MAX_MESSAGE = 16 * 1024 * 1024  # above MAX_FRAME: a big frame is dropped, only an absurd one costs the connection
 TOO_OLD, UNKNOWN_DICTIONARY = "CursorTooOld", "UnknownZstdDictionary"
 OURS = frozenset({"wantedCollections", "collections", "kinds", "cursor", "compress", "zstdDictionary"})
+DIRECTORY = "https://plc.directory"
 REFUSED = "check the source's url: its path is /subscribe or /xrpc/network.bsky.jetstream.subscribeEvents"
 UNPACKED = "nothing is lost, the stream goes on without compression"
 
@@ -48,7 +47,7 @@ class JetstreamSource:
 
     ``urls`` is one address or a list to fail over along; ``heartbeat_s`` is for how long it may be silent.
     ``compress`` asks for zstd, for which protocol 1 needs the file ``dictionary``. ``appview`` is whom to ask again
-    about stored posts; empty for nobody.
+    about stored posts, empty for nobody; ``directory`` says where their authors' own servers are.
     """
 
     live = True
@@ -62,13 +61,15 @@ class JetstreamSource:
         compress: bool = False,
         dictionary: Path | None = None,
         appview: str = "",
+        directory: str = DIRECTORY,
         heartbeat_s: float = HEARTBEAT_S,
         rng: random.Random | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed.seconds,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Raises UsageError where ``urls`` holds no ws:// or wss:// address, or ``appview`` is none of a server."""
+        """Raises UsageError where ``urls`` holds no ws:// or wss:// address, and ``appview`` or ``directory`` none of
+        a server."""
         self.name = name
         self.provider = provider
         self.health = SourceHealth(continuous=True)
@@ -78,7 +79,8 @@ class JetstreamSource:
         self._compress = compress
         self._dictionary = self._read(dictionary) if compress else None
         self._appview = addresses.server(name, appview).with_query(None) if appview else None
-        self._stored: Stored | None = None
+        self._directory = addresses.server(name, directory).with_query(None)
+        self._kept: Kept | None = None
         self._heartbeat_s = heartbeat_s
         self._rng = rng or random.Random()
         self._clock = clock
@@ -86,9 +88,9 @@ class JetstreamSource:
         self._present = Present(clock, monotonic)
         self._sleep = sleep
 
-    def recheck(self, stored: Stored | None) -> None:
-        """From the next reading on ask the AppView again about what ``stored`` gives: the ids of posts that we keep."""
-        self._stored = stored if self._appview is not None else None
+    def recheck(self, kept: Kept | None) -> None:
+        """From the next reading on ask again about the posts that are kept, where there is an AppView to ask."""
+        self._kept = kept if self._appview is not None else None
 
     async def posts(self, after: str | None) -> AsyncGenerator[post.Arrival, None]:
         stream = Stream(self.name, None if after is None else Position.parse(after), several=len(self._urls) > 1)
@@ -140,15 +142,17 @@ class JetstreamSource:
     def _asking(self) -> Asking:
         return Asking(
             self.name,
-            self._stored,
+            self._kept,
             self._appview or URL(),
+            self._directory,
+            health=self.health,
             clock=self._clock,
             monotonic=self._monotonic,
             sleep=self._sleep,
         )
 
     def _gone(self, stream: Stream, asking: Asking) -> Sequence[post.Arrival]:
-        """Deletions of what is gone from the AppView: at the place, and of the time, that the stream has come to."""
+        """Deletions of what is found to be gone: at the place, and of the time, that the stream has come to."""
         if (here := stream.here) is None:
             return ()
         at, now = jetstream_frames.from_us(here.time_us), self._clock()
@@ -175,7 +179,7 @@ class JetstreamSource:
         cursor = stream.ask(host, self._clock(), by_number=v2)
         async with asyncio.timeout(CONNECT_S):
             ws = await session.ws_connect(
-                _request(url, cursor, dictionary, syncs=self._stored is not None),
+                _request(url, cursor, dictionary, syncs=self._kept is not None),
                 protocols=("xrpc.v1.json",) if v2 else (),
                 timeout=aiohttp.ClientWSTimeout(ws_receive=None, ws_close=min(CLOSE_S, self._heartbeat_s)),
                 autoping=False,
@@ -204,15 +208,16 @@ class JetstreamSource:
             trouble.dropped(self.name, self.health, str(error))
             return ()
         if isinstance(event, Frame):
-            if dated := self._present.precedes(event.at, now):
+            dated = None
+            if self._present.precedes(event.at, now):
                 self._note_ahead(connection)
-                event = jetstream_frames.dated(event, now)
+                dated = jetstream_frames.dated(event, now)
             skipped, arrivals = stream.skipped, stream.take(event, connection.host, dated=dated)
             self.health.skipped += stream.skipped - skipped
+            if arrivals and isinstance(arrivals[0].item, post.Gap):
+                asking.everyone()
             if event.synced is not None:
                 asking.author(event.synced)
-            elif arrivals and isinstance(arrivals[0].item, post.Gap):
-                asking.everyone()
             return arrivals
         if isinstance(event, ErrorNotice):
             raise trouble.LostError(f"ended the stream with {event.name}")

@@ -10,9 +10,11 @@ or an answer that begins well after the last event that we had, is a gap, becaus
 A gap runs from that event to the first one of the answer. It is an item like any other, so that it is recorded with the
 cursor that passes it.
 
-Wrong clocks. What comes with a time in the future is taken as of now; v1's cursor stays where the times made sense, so
-that it all comes again after a break. v1 keeps the past by its time: where that jumps back, what the server dated so
-before we came cannot be asked for any more, which is a gap; then we go on from there.
+Wrong clocks. What comes with a time in the future is taken as of now, and moves the cursor to a little before our now:
+its own time may be a mistake, and what the server dates from now on has to come again after a break. Whether something
+is missing is told by the server's times alone, whatever ours says; a process that starts while they are ahead of where
+the last one was cannot tell, so that is a gap. v1 keeps the past by its time: where that jumps back, what the server
+dated so before we came cannot be asked for any more, which is a gap; then we go on from there.
 """
 
 from collections import deque
@@ -30,6 +32,7 @@ REWIND = timedelta(seconds=5)
 REWIND_ELSEWHERE = timedelta(seconds=60)
 KEPT = timedelta(hours=36)  # how far back Bluesky's own servers go
 BACK_US = 60_000_000  # events are out of order by milliseconds; what is older than that comes of a clock that was set
+DELAY_US = 300_000_000  # how long ago what we read now may have been sent
 SEEN = 131_072  # event keys remembered: REWIND_ELSEWHERE at some 2,000 posts a second
 
 log = structlog.get_logger()
@@ -83,6 +86,7 @@ class Stream:
         self._tolerance = timedelta(0)
         self._doubt: str | None = None  # why we know that something is missing
         self._latest_us = 0  # by time: of the last event of this connection, or what it was asked for
+        self._had: tuple[str, int] | None = None  # the host and the time that it gave to the last event
         self._asked_at: datetime | None = None
         self.asked_back = False
         self.skipped = 0  # posts that are not for us
@@ -137,60 +141,74 @@ class Stream:
             self._position = replace(self._position, host="", seq=None)
             raise AskAgainError
 
-    def take(self, frame: Frame, host: str, *, dated: bool = False) -> Sequence[post.Arrival]:
-        """What ``frame`` adds, a gap before it included; nothing where we have seen it. ``dated``: the time is ours."""
+    def take(self, frame: Frame, host: str, *, dated: Frame | None = None) -> Sequence[post.Arrival]:
+        """What ``frame`` adds, a gap before it included; nothing where we have seen it. ``dated``: the same as of our
+        own time, where the frame's is in the future."""
+        told = frame if dated is None else dated
         before = self._position
         seq = frame.seq
         if seq is not None and before is not None and before.seq and seq <= before.seq and before.host == host:
             self._begun = True
             return ()
         back = frame.time_us < self._latest_us - BACK_US and (seq is None or not self._begun)
-        arrivals = [] if self._begun and not back else self._gap(before, frame, host, back=back)
+        arrivals = [] if self._begun and not back else self._gap(before, frame, told, host, back=back)
         self._begun, self._too_old = True, 0
-        if seq is None and dated and before is not None and not arrivals:
-            position = before
-        else:
-            self._latest_us = frame.time_us
-            self._position = position = _moved(before, frame, host, back=back)
+        self._position = position = _moved(before, told, host, back=back, ours=dated is not None)
+        self._latest_us = frame.time_us if dated is None else max(self._latest_us, told.time_us - DELAY_US)
+        self._had = (host, frame.time_us)
         if frame.key is not None and not self._seen.add(frame.key):
             return arrivals
         if frame.skipped:
             self.skipped += 1
-        last = len(frame.items) - 1
-        for number, item in enumerate(frame.items):
+        last = len(told.items) - 1
+        for number, item in enumerate(told.items):
             # Resumed between two items, the whole frame comes again.
             at = position if number == last or seq is None else replace(position, seq=seq - 1)
-            arrivals.append(post.Arrival(source=self._name, cursor=at.cursor, item=item, at=frame.at))
+            arrivals.append(post.Arrival(source=self._name, cursor=at.cursor, item=item, at=told.at))
         return arrivals
 
-    def _gap(self, before: Position | None, frame: Frame, host: str, *, back: bool) -> list[post.Arrival]:
+    def _gap(self, before: Position | None, frame: Frame, told: Frame, host: str, *, back: bool) -> list[post.Arrival]:
         """Is something missing between where we were and the first event of this connection, or that of a clock that
         was set ``back``?"""
         if before is None or not before.seen or not (self.asked_back or self._doubt):
             return []
-        since, until = jetstream_frames.from_us(before.time_us), frame.at
+        since, until = jetstream_frames.from_us(before.time_us), told.at
         if back:
             since, until = until, since if self._asked_at is None else max(since, self._asked_at)
             reason = "the server's clock was set back"
         else:
             by_number = frame.seq is not None and before.seq is not None and before.host == host and not self._doubt
-            missing = timedelta(microseconds=frame.time_us - before.time_us)
+            missing = timedelta(
+                microseconds=frame.time_us - self._heard_us(before, frame, host, ours=told is not frame)
+            )
             if by_number or missing <= (timedelta(0) if self._doubt else self._tolerance):
                 return []
             reason = self._doubt or "the server did not go back as far as it was asked to"
+            until = until if until > since else frame.at
         gap = post.Gap(since=since, until=until, reason=reason)
         log.warning("source_gap", source=self._name, since=gap.since, until=gap.until, reason=gap.reason)
-        passed = Position(frame.time_us, host, None if frame.seq is None else frame.seq - 1)
-        return [post.Arrival(source=self._name, cursor=passed.cursor, item=gap, at=frame.at)]
+        passed = Position(told.time_us, host, None if frame.seq is None else frame.seq - 1)
+        return [post.Arrival(source=self._name, cursor=passed.cursor, item=gap, at=told.at)]
+
+    def _heard_us(self, before: Position, frame: Frame, host: str, *, ours: bool) -> int:
+        """Until when, by the server's time: where that lies in the future, our position does not tell."""
+        if self._had is None or self._had[0] != host or (self._had[1] > frame.time_us and not ours):
+            return before.time_us
+        return max(self._had[1], before.time_us)
 
 
-def _moved(before: Position | None, frame: Frame, host: str, *, back: bool) -> Position:
-    """Right after ``frame``. By time we go back only where a clock was set ``back``: events may arrive milliseconds out
-    of order, and while another host repeats what we had, we are where the first one left us.
+def _moved(before: Position | None, told: Frame, host: str, *, back: bool, ours: bool) -> Position:
+    """Right after ``told``. By time we go back only where a clock was set ``back``: events may arrive milliseconds out
+    of order, and while another host repeats what we had, we are where the first one left us. ``ours``: its time is our
+    own, which says nothing about where we were.
     """
-    if frame.seq is None and before is not None and before.seen and frame.time_us < before.time_us and not back:
+    if before is None or back or (told.seq is not None and not ours):
+        return Position(told.time_us, host, told.seq)
+    if ours:
+        return Position(max(told.time_us - DELAY_US, before.time_us), host, told.seq)
+    if before.seen and told.time_us < before.time_us:
         return before
-    return Position(frame.time_us, host, frame.seq)
+    return Position(told.time_us, host, told.seq)
 
 
 class _Seen:

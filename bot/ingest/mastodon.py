@@ -7,13 +7,15 @@ Resuming. The stream replays nothing. We connect first, then fetch the timeline'
 up to what was the newest one after the connection, then read on; what comes twice is known by its local id and version.
 A status that came from elsewhere late has the number of when it was written, so we go back 2 minutes further; what the
 instance received later than that while we were away is lost to us. More than MOST_PAGES pages are not fetched: a gap.
+A page that is too long is asked for in smaller ones; a status that is too long alone is stepped over, and counted.
 
 Edits and deletions of the time of an outage are in no timeline. The outage is therefore a gap too, which says so. After
 it, and once a day, the instance is asked what has become of all the statuses that we keep (``mastodon_recheck``).
 
 Edits. The old words go with a Deletion, the new ones come as a Post with the id ``uri#v:T``, T being the time of the
 edit in Unix milliseconds. Deletions name a local id only: for the last 131,072 statuses of this process we know whose,
-of older ones the store knows it. Any other one concerns what we never kept, so it is counted as skipped.
+of older ones the store knows it. Any other one concerns what we never kept, so it is counted as skipped. In the store
+the host stands before a local id: where ``url`` is another one now, nobody is asked about what its like never gave.
 
 Left out: what is not public, and accounts with ``noindex`` or with ``discoverable`` set to false; bots are not. Where
 an account says so later, the words that we kept go when we ask again.
@@ -22,7 +24,6 @@ an account says so later, the words that we kept go when we ask again.
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,10 +31,23 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 import structlog
+from aiohttp import abc, resolver
 from yarl import URL
 
 from bot.domain import post
-from bot.ingest import addresses, backoff, bodies, mastodon_recheck, mastodon_requests, mastodon_statuses, sse, trouble
+from bot.ingest import (
+    addresses,
+    backoff,
+    bodies,
+    elapsed,
+    mastodon_recheck,
+    mastodon_requests,
+    mastodon_statuses,
+    sse,
+    trouble,
+)
+from bot.ingest.mastodon_origins import Origins
+from bot.ingest.mastodon_requests import TooLongError
 from bot.ingest.mastodon_statuses import BadStatusError
 from bot.ingest.mastodon_timeline import Position, Timeline
 from bot.ingest.source import SourceHealth, State
@@ -67,9 +81,10 @@ class MastodonSource:
         heartbeat_s: float = HEARTBEAT_S,
         most_pages: int = MOST_PAGES,
         connector: Callable[[], aiohttp.BaseConnector] = aiohttp.TCPConnector,
+        names: Callable[[], abc.AbstractResolver] = resolver.DefaultResolver,
         rng: random.Random | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed.seconds,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Raises UsageError where ``url`` is no address of a server."""
@@ -87,17 +102,22 @@ class MastodonSource:
         self._clock = clock
         self._monotonic = monotonic
         self._sleep = sleep
+        self._instance = mastodon_requests.Instance(self._url, clock=clock, monotonic=monotonic)
+        self._origins = Origins(self._url, names=names, monotonic=monotonic)
         self.recheck(None)
 
     def recheck(self, kept: mastodon_recheck.Kept | None) -> None:
         """From now on ask the instance again about the statuses that are kept; before that, what was edited or deleted
         during an outage is never learned."""
         self._kept = kept
-        self._rounds = mastodon_recheck.Rounds(kept, self._url, clock=self._clock, monotonic=self._monotonic)
+        self._rounds = mastodon_recheck.Rounds(kept, self._instance, self._origins, monotonic=self._monotonic)
 
     async def posts(self, after: str | None) -> AsyncGenerator[post.Arrival, None]:
         timeline = Timeline(
-            name=self.name, provider=self.provider, position=None if after is None else Position.parse(after)
+            name=self.name,
+            provider=self.provider,
+            prefix=self._instance.prefix,
+            position=None if after is None else Position.parse(after),
         )
         waits = backoff.Backoff(self._rng)
         async with self._session() as session:
@@ -130,7 +150,7 @@ class MastodonSource:
                 except (aiohttp.ClientError, OSError, TimeoutError, trouble.LostError) as error:
                     found = self._trouble(error)
                 healthy_s = 0.0 if connected_at is None else self._monotonic() - connected_at
-                wait_s = waits.after(healthy_s, found.retry_after_s)
+                wait_s = max(waits.after(healthy_s, found.retry_after_s), self._instance.wait_s())
                 trouble.waiting(self.name, self.health, found, wait_s, self._clock())
                 await self._sleep(wait_s)
                 self.health.reconnects += connected_at is not None
@@ -166,6 +186,7 @@ class MastodonSource:
             asyncio.timeout(mastodon_requests.REQUEST_S),
             session.get(self._url / "api/v2/instance", allow_redirects=False) as response,
         ):
+            self._instance.heed(response)
             if response.status == 429 or response.status >= 500:
                 response.raise_for_status()
             named = mastodon_statuses.streaming_url(await bodies.read(response)) if response.status == 200 else ""
@@ -183,7 +204,7 @@ class MastodonSource:
     ) -> "_CatchingUp | None":
         """What is to be fetched before the stream is read. At the very beginning: nothing, but where we are."""
         now = self._clock()
-        newest, pause_s = await self._page(session, {"limit": "1"})
+        newest = await self._page(session, {}, limit=1)
         last = newest[-1][0] if newest else ""
         if timeline.position is None:
             if newest and not last:
@@ -191,27 +212,31 @@ class MastodonSource:
             timeline.start(last or "0", now)
             return None
         server_now = _date(response, now)
-        fetch = _CatchingUp(
+        return _CatchingUp(
             after=timeline.rewound(now, server_now),
             last=last,
             outage=timeline.outage(now, server_now),
             began=now,
             pages=self._most_pages,
         )
-        if pause_s:
-            await self._sleep(pause_s)
-        return fetch
 
     async def _catch_up(
         self, session: aiohttp.ClientSession, timeline: Timeline, fetch: "_CatchingUp"
     ) -> list[post.Arrival]:
         """One page more; after the last one, the gap."""
         gone_too_far = fetch.pages <= 0
-        statuses, pause_s = await self._page(session, {} if gone_too_far else {"min_id": fetch.after})
+        fetch.pages -= 1
+        try:
+            statuses = await self._page(session, {} if gone_too_far else {"min_id": fetch.after}, limit=fetch.limit)
+        except TooLongError:
+            if fetch.limit == 1:
+                raise
+            fetch.limit //= 2
+            return []
+        fetch.limit = min(2 * fetch.limit, PAGE)
         arrivals = []
         for _, raw in statuses:
             arrivals += self._add(timeline, raw)
-        fetch.pages -= 1
         order = mastodon_statuses.order
         newest = max((each for each, _ in statuses if each), key=order, default=None)
         again = "are asked for again" if self._kept else "could not be"
@@ -227,18 +252,22 @@ class MastodonSource:
             fetch.after = newest
         if fetch.done:
             arrivals.append(timeline.gap(*fetch.outage, reason, fetch.began))
-        elif pause_s:
-            await self._sleep(pause_s)
         return arrivals
 
     async def _page(
-        self, session: aiohttp.ClientSession, query: dict[str, str]
-    ) -> tuple[list[tuple[str, bytes]], float]:
-        """A page of the timeline, and for how long the server wants to be left alone after it."""
-        query = {"limit": str(PAGE)} | ({"local": "true"} if self._local else {}) | query
-        body, headers = await mastodon_requests.get(session, self._url / TIMELINE, list(query.items()))
+        self, session: aiohttp.ClientSession, query: dict[str, str], *, limit: int
+    ) -> list[tuple[str, bytes]]:
+        """A page of the timeline. Of a single status that is too long, its id."""
+        if pause_s := self._instance.wait_s():
+            await self._sleep(pause_s)
+        query = {"limit": str(limit)} | ({"local": "true"} if self._local else {}) | query
         try:
-            return mastodon_statuses.page(body), mastodon_requests.pause_s(headers, self._clock())
+            return mastodon_statuses.page(await self._instance.get(session, TIMELINE, list(query.items())))
+        except TooLongError as error:
+            only = mastodon_statuses.first_of(error.head) if limit == 1 else ""
+            if not only:
+                raise
+            return [(only, b"")]
         except BadStatusError:
             raise trouble.LostError("answered with something else than a timeline") from None
 
@@ -270,7 +299,7 @@ class MastodonSource:
         """Is it a status that is kept, or one of the last that we read?"""
         if timeline.knows(local_id):
             return True
-        kept = None if self._kept is None else await self._kept.post_of(local_id)
+        kept = None if self._kept is None else await self._kept.post_of(f"{self._instance.prefix}{local_id}")
         if kept is not None:
             timeline.recall(local_id, kept)
         return kept is not None
@@ -313,20 +342,22 @@ class MastodonSource:
 
     def _trouble(self, error: Exception) -> trouble.Trouble:
         found = trouble.of(error, self._url.host or "", self._clock(), refused=_remedy(error, self.name, self._url))
-        if isinstance(error, aiohttp.ClientResponseError) and error.status == 429 and found.retry_after_s is None:
-            return replace(found, retry_after_s=mastodon_requests.asked_s(error.headers, self._clock()))
-        return found
+        asked_s = self._instance.asked_s(error)
+        self._instance.rest(asked_s or 0.0)
+        return replace(found, retry_after_s=asked_s) if found.retry_after_s is None else found
 
 
 @dataclass(slots=True, kw_only=True)
 class _CatchingUp:
-    """The pages between the last status before an outage and ``last``, the newest one after the connection."""
+    """The pages between the last status before an outage and ``last``, the newest one after the connection. ``pages``:
+    how many may still be asked for; ``limit``: statuses of the next one."""
 
     after: str
     last: str
     outage: tuple[datetime, datetime]
     began: datetime
     pages: int
+    limit: int = PAGE
     done: bool = False
 
 

@@ -1,41 +1,39 @@
 """What an instance says about statuses that it is asked about again: what was edited or deleted while nobody listened.
 
 Twenty in a request (``GET /api/v1/statuses``, Mastodon 4.3 or newer), which answers with those that this account may
-see. One that is missing there is asked for alone: only where that is answered with the API's own 404 or 410 is it gone;
-an account that was suspended looks the same. Older servers, and whatever cannot be answered for twenty together, are
-asked about one by one.
+see. One that is missing there is asked for alone. Only the API's own 404 or 410 says that it is gone, and 404 only of a
+status of the instance's own: of others it may be housekeeping, so their own server is asked (``mastodon_origins``). An
+account that was suspended looks the same. Older servers are asked about one by one.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import aiohttp
-from yarl import URL
 
-from bot.ingest import mastodon_requests, mastodon_statuses, trouble
+from bot.ingest import mastodon_statuses, trouble
+from bot.ingest.mastodon_origins import Origins
+from bot.ingest.mastodon_requests import Instance
 from bot.ingest.mastodon_statuses import BadStatusError
-from bot.ingest.recheck import Recheck, Stored
+from bot.ingest.recheck import Recheck
 
 BATCH = 20
+MOST = 100_000  # statuses in a round, the newest, which takes some seven hours
 EVERY_S = 24 * 3600.0
 DUE_S = 48 * 3600.0
 REQUEST_S = 10.0  # while which the stream is not read
-RESERVE = 60  # requests of an allowance that are left for pages
-TRIES = 3
 PATH = "api/v1/statuses"
 
-_GONE = (404, 410)
 _UNKNOWN_PATH = (400, 404, 405, 410, 422, 501)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What the store keeps of a source's posts. ``stored``: the local ids to ask about, the newest first. ``post_of``:
-    the id of the post with that local id, or of its version; None where it is not kept."""
+    """What the store keeps of a source's posts, by names ``HOST/ID``. ``stored``: those that begin so, of at most MOST
+    posts, the newest first. ``post_of``: the id of the post, or of its version; None where it is not kept."""
 
-    stored: Stored
+    stored: Callable[[str], Awaitable[Sequence[str]]]
     post_of: Callable[[str], Awaitable[str | None]]
 
 
@@ -51,24 +49,19 @@ class Rounds:
     """They ask about all that ``kept`` has: once a day, and whenever ``soon`` was called."""
 
     def __init__(
-        self, kept: Kept | None, base: URL, *, clock: Callable[[], datetime], monotonic: Callable[[], float]
+        self, kept: Kept | None, instance: Instance, origins: Origins, *, monotonic: Callable[[], float]
     ) -> None:
         self._kept = kept
-        self._base = base
-        self._clock = clock
-        self._alone: list[str] = []  # to be asked for one by one
+        self._instance = instance
+        self._origins = origins
+        self._alone: dict[str, None] = {}  # to be asked for one by one, in this order
         self._together = True
-        self._batch_tries, self._single_tries = _Tries(), _Tries()
-
-        def pause_s(error: Exception) -> float | None:
-            return mastodon_requests.asked_s(getattr(error, "headers", None), clock())
-
         self._batches = Recheck(
             None if kept is None else self._begin, self._ask, batch=BATCH, every_s=EVERY_S, due_s=DUE_S,
-            pause_s=pause_s, monotonic=monotonic,
+            pause_s=instance.asked_s, monotonic=monotonic,
         )  # fmt: skip
         self._singles = Recheck(
-            self._take_alone, self._ask_alone, batch=1, due_s=DUE_S, pause_s=pause_s, monotonic=monotonic
+            self._take_alone, self._ask_alone, batch=1, due_s=DUE_S, pause_s=instance.asked_s, monotonic=monotonic
         )
         self._turns = deque((self._batches, self._singles))
 
@@ -83,21 +76,24 @@ class Rounds:
         """What is due; at most two requests, of which only the last has answers. Raises what a request raises."""
         self._turns.rotate()
         for asked in self._turns:
+            if self._instance.wait_s(spare=True):
+                return ()
             if answers := await asked.some(session):
                 return answers
         return ()
 
     async def _begin(self) -> Sequence[str]:
         self._together = True  # the server may be a newer one by now
-        return [] if self._kept is None else await self._kept.stored()
+        prefix = self._instance.prefix
+        return [] if self._kept is None else [each.removeprefix(prefix) for each in await self._kept.stored(prefix)]
 
     async def _take_alone(self) -> Sequence[str]:
-        alone, self._alone = self._alone, []
-        return alone
+        alone, self._alone = self._alone, {}
+        return list(alone)
 
     def _leave_alone(self, ids: Sequence[str]) -> None:
         if ids:
-            self._alone += ids
+            self._alone |= dict.fromkeys(ids)
             self._singles.soon()
 
     async def _ask(self, session: aiohttp.ClientSession, ids: Sequence[str]) -> tuple[Sequence[Answer], float | None]:
@@ -105,51 +101,33 @@ class Rounds:
             self._leave_alone(ids)
             return (), None
         try:
-            body, headers = await mastodon_requests.get(
-                session, self._base / PATH, [("id[]", each) for each in ids], within_s=REQUEST_S
-            )
-            found = _among(ids, body)
-        except (aiohttp.ClientResponseError, trouble.LostError, TimeoutError) as error:
-            unknown = isinstance(error, aiohttp.ClientResponseError) and error.status in _UNKNOWN_PATH
-            if not unknown and not self._batch_tries.used_up(ids, error):
+            body = await self._instance.get(session, PATH, [("id[]", each) for each in ids], within_s=REQUEST_S)
+        except aiohttp.ClientResponseError as error:
+            if error.status not in _UNKNOWN_PATH:
                 raise
-            self._together = not unknown
+            self._together = False
             self._leave_alone(ids)
             return (), None
+        found = _among(ids, body)
         self._leave_alone([each for each in ids if each not in found])
-        return [Answer(local_id=each, raw=raw) for each, raw in found.items()], self._pause_s(headers)
+        return [Answer(local_id=each, raw=raw) for each, raw in found.items()], None
 
     async def _ask_alone(
         self, session: aiohttp.ClientSession, ids: Sequence[str]
     ) -> tuple[Sequence[Answer], float | None]:
         (local_id,) = ids
         try:
-            body, headers = await mastodon_requests.get(session, self._base / PATH / local_id, within_s=REQUEST_S)
-        except (aiohttp.ClientResponseError, trouble.LostError, TimeoutError) as error:
-            if isinstance(error, aiohttp.ClientResponseError) and error.status in _GONE and error.message:
-                return [Answer(local_id=local_id, raw=None)], self._pause_s(error.headers or {})
-            if not self._single_tries.used_up(ids, error):
+            body = await self._instance.get(session, f"{PATH}/{local_id}", within_s=REQUEST_S)
+        except aiohttp.ClientResponseError as error:
+            if not error.message or error.status not in (404, 410):
                 raise
-            return (), None
-        return [Answer(local_id=local_id, raw=body)], self._pause_s(headers)
+            gone = error.status == 410 or await self._gone(local_id)
+            return [Answer(local_id=local_id, raw=None)] if gone else (), None
+        return [Answer(local_id=local_id, raw=body)], None
 
-    def _pause_s(self, headers: Mapping[str, str]) -> float:
-        return mastodon_requests.pause_s(headers, self._clock(), reserve=RESERVE)
-
-
-@dataclass(slots=True)
-class _Tries:
-    """What is refused again and again must not keep a round from the rest."""
-
-    _ids: Sequence[str] = ()
-    _failures: int = 0
-
-    def used_up(self, ids: Sequence[str], error: Exception) -> bool:
-        if isinstance(error, aiohttp.ClientResponseError) and error.status == 429:
-            return False
-        self._failures = self._failures + 1 if self._ids == ids else 1
-        self._ids = ids
-        return self._failures >= TRIES
+    async def _gone(self, local_id: str) -> bool:
+        kept = None if self._kept is None else await self._kept.post_of(f"{self._instance.prefix}{local_id}")
+        return kept is not None and await self._origins.gone(mastodon_statuses.split(kept)[0])
 
 
 def _among(ids: Sequence[str], body: bytes) -> dict[str, bytes]:

@@ -22,6 +22,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _PLAUSIBLE_MS = range(1_470_000_000_000, 4_102_444_800_000)  # Mastodon's first year … 2099
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_FIRST = re.compile(rb'\s*\[\s*\{\s*"id"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
 _SNOWFLAKE = re.compile(r"[0-9]{17,20}", re.ASCII)
 _ADDRESS = re.compile(r"https?://[^\s\x00-\x20\x7f]{1,2000}")
 
@@ -135,6 +136,12 @@ def page(data: bytes) -> list[tuple[str, bytes]]:
             local = ""
         found.append((local if _ID.fullmatch(local) else "", bytes(raw)))
     return sorted(found, key=lambda each: order(each[0]))
+
+
+def first_of(head: bytes) -> str:
+    """The local id of the first status of a page of which this is the beginning; '' where it does not say."""
+    found = _FIRST.match(head)
+    return "" if found is None else found.group(1).decode()
 
 
 def local_id(data: bytes) -> str:

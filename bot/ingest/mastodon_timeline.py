@@ -50,9 +50,11 @@ class Position:
 class Timeline:
     """Turns statuses and deletions into arrivals, each once."""
 
-    def __init__(self, *, name: str, provider: str, position: Position | None) -> None:
+    def __init__(self, *, name: str, provider: str, prefix: str = "", position: Position | None) -> None:
+        """``prefix``: what the local ids begin with where they are stored."""
         self.position = position
         self._name = name
+        self._prefix = prefix
         self._provider = provider
         self._marked = -math.inf
         self._floor = ""  # where this reading began, if it began at the present
@@ -92,7 +94,8 @@ class Timeline:
         return max(mastodon_statuses.first_id(at - REWIND), self._floor, key=mastodon_statuses.order)
 
     def add(self, status: Status, now: datetime, *, edited: bool) -> list[post.Arrival]:
-        """``edited``: the stream says that it is one that we may have."""
+        """``edited``: the stream says that it is one that we may have; without a new version, it is told again (a quote
+        of it was allowed, say)."""
         if not edited:
             self._move(status.local_id)
         return self._tell(status, now, edited=edited)
@@ -114,24 +117,22 @@ class Timeline:
 
     def _tell(self, status: Status, now: datetime, *, edited: bool = False) -> list[post.Arrival]:
         known = self._known.get(status.local_id)
-        if known is not None:
-            told_again = status.version == known[1] and not (edited and not status.version)
-            if told_again or status.version < known[1]:
-                return []
-        gone = {status.uri} if edited or status.version else set()
+        if status.post is None and (known is not None or (edited and not status.version)):
+            self._known.pop(status.local_id)
+            return [self._arrival(self._deletion(status.uri, now), now)]
+        if known is not None and status.version <= known[1]:
+            return []
+        gone = {status.uri} if status.version else set()
         if known is not None:
             gone.add(mastodon_statuses.versioned(*known))
         new = mastodon_statuses.versioned(status.uri, status.version) if status.version else None
         arrivals = [self._arrival(self._deletion(each, now, replaced_by=new), now) for each in sorted(gone)]
         if status.post is None:
-            self._known.pop(status.local_id)
             return arrivals
         self._known.put(status.local_id, (status.uri, status.version))
-        if edited and not status.version:
-            return arrivals
         parent = None if status.reply_to is None else self._known.get(status.reply_to)
         item = status.post if parent is None else replace(status.post, reply_to=parent[0])
-        return [*arrivals, replace(self._arrival(item, self._at(now)), local_id=status.local_id)]
+        return [*arrivals, replace(self._arrival(item, self._at(now)), local_id=f"{self._prefix}{status.local_id}")]
 
     def delete(self, local_id: str, now: datetime) -> list[post.Arrival]:
         known = self._known.pop(local_id)

@@ -6,6 +6,7 @@ ten minutes, a severe update is told all the same, beside what it replaces; a ca
 is in the feed. A warning that leaves the feed has ended.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from datetime import timedelta
@@ -19,6 +20,7 @@ from bot.ingest.polling import Asked, PollingSource, Step, Told, UnreadableError
 
 _SHOWN = timedelta(hours=1)
 _PATIENCE = timedelta(minutes=10)
+_NOWHERE = (0, 404, 410)
 _ASKED = "?"  # the version of a warning about which was asked in vain, with the time of the first try
 
 
@@ -43,6 +45,7 @@ class Warnings:
         answers = _answered(open_, asked)
         given_up = {each.bulletin.key for each in open_ if each.message not in answers and _is_overdue(each, asked)}
         later = {each.bulletin.key for each in open_ if each.message not in answers} - given_up
+        later |= _beside(open_, later)
         ready = [
             dataclasses.replace(each.bulletin, others=answers.get(each.message or "", each.bulletin.others))
             for each in found
@@ -94,17 +97,28 @@ def _tried_at(found: Found, asked: Asked) -> str | None:
 
 
 def _answered(open_: list[Found], asked: Asked) -> dict[str, tuple[str, ...]]:
-    """What those messages refer to; one that is not there any more, to nothing."""
+    """What those messages refer to; one that is not there any more, or on another server, to nothing."""
     read: dict[str, tuple[str, ...]] = {}
     for message in {each.message for each in open_}:
         answer = (asked.answers or {}).get(message or "")
         if message is None or answer is None:
             continue
-        try:
-            read[message] = meteoalarm_warnings.references(answer.body) if answer.status == 200 else ()
-        except UnreadableError:
-            continue
+        if answer.status in _NOWHERE:
+            read[message] = ()
+        elif answer.status == 200:
+            with contextlib.suppress(UnreadableError):
+                read[message] = meteoalarm_warnings.references(answer.body)
     return read
+
+
+def _beside(open_: list[Found], later: set[str]) -> set[str]:
+    """The cancellations that wait for an update of the same moment, which may go on with a part of what they lift."""
+    waits = {
+        each.bulletin.sent_at
+        for each in open_
+        if each.bulletin.key in later and each.bulletin.notable and not each.bulletin.cancelled
+    }
+    return {each.bulletin.key for each in open_ if each.bulletin.cancelled and each.bulletin.sent_at in waits}
 
 
 def _is_overdue(found: Found, asked: Asked) -> bool:

@@ -50,7 +50,7 @@ class Alerts:
             steps=(*bulletins.unseen(asked, _SHOWN), *bulletins.news(self._provider, found, asked)),
             dropped=dropped,
             questions=() if missing is None or missing in (asked.answers or {}) else (missing,),
-            complete=missing is None,
+            complete=missing is None and not read,  # that the first page has not changed says nothing of the others
         )
 
 

@@ -88,7 +88,8 @@ def _bulletin(feature: _Feature) -> Bulletin | None:
     alert = feature.properties
     vtec = [found for each in _listed(alert.parameters, "VTEC") if (found := _VTEC.match(each))]
     does = {found[2] for found in vtec}
-    cancelled = alert.message_type == "Cancel" or (bool(does) and does <= _LIFTED)
+    ended = bool(does) and does <= _LIFTED | _OVER
+    cancelled = alert.message_type == "Cancel" or (ended and bool(does & _LIFTED))
     category = hazards.category(alert.event)
     if alert.status != "Actual" or alert.message_type not in ("Alert", "Update", "Cancel"):
         return None

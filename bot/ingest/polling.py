@@ -17,7 +17,6 @@ nothing a Mark moves the cursor, every five minutes, so that what was only seen 
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -30,17 +29,16 @@ from aiohttp import abc, resolver
 from yarl import URL
 
 from bot.domain import errors, post
-from bot.ingest import addresses, backoff, fetching, trouble
+from bot.ingest import addresses, backoff, elapsed, fetching, trouble
 from bot.ingest.fetching import Answer, Document
+from bot.ingest.questions import Questions
 from bot.ingest.reach import Reach
 from bot.ingest.source import SourceHealth, State
 
 GONE_S = 86_400.0
-QUESTIONS = 20  # further documents that one reading may ask for
 KNOWN = 2_000  # entries of the cursor
 JITTER = 0.1
 MARK_EVERY_S = 300.0
-LONG_S = 3_600.0  # whoever sends us away for longer counts as silent, though it said so
 
 Known = Mapping[str, tuple[str, ...]]
 
@@ -79,7 +77,8 @@ class Told:
     """What a document says beyond what was known. ``dropped``: entries that could not be read.
 
     ``questions``: addresses on the same host that have to be asked before the document is read once more.
-    ``complete`` is False where something of it was left for the next time, so that it is asked for again in full.
+    ``complete`` is False where something of it was left for the next time, or it is a part of something longer, so that
+    it is asked for again in full.
     """
 
     steps: tuple[Step, ...] = ()
@@ -188,7 +187,7 @@ class PollingSource:
         names: Callable[[], abc.AbstractResolver] = resolver.DefaultResolver,
         rng: random.Random | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed.seconds,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         timeout_s: float = fetching.TIMEOUT_S,
     ) -> None:
@@ -206,6 +205,9 @@ class PollingSource:
         self._monotonic = monotonic
         self._sleep = sleep
         self._timeout_s = timeout_s
+        self._questions = Questions(
+            name=name, health=self.health, clock=clock, monotonic=monotonic, timeout_s=timeout_s
+        )
         self._interval_s = reading.floor_s
         self._marked_at: float | None = None  # when a cursor last went out
 
@@ -231,7 +233,7 @@ class PollingSource:
                     document = await fetching.fetch(
                         session, address, *validators, reach=reach, timeout_s=self._timeout_s
                     )
-                    told = await self._read(session, document, since, place)
+                    told = await self._read(session, reach, document, since, place)
                 except _TROUBLES as error:
                     back = place.moved is not None and not back
                     await self._sleep(self._failed(error, address, waits))
@@ -254,20 +256,17 @@ class PollingSource:
         return self._may_move or url.host == self._url.host
 
     async def _read(
-        self, session: aiohttp.ClientSession, document: Document, since: datetime | None, place: Place
+        self, session: aiohttp.ClientSession, reach: Reach, document: Document, since: datetime | None, place: Place
     ) -> Told:
         if document.body is None:
             return Told()
         asked = Asked(now=self._clock(), since=since, address=document.url, known=dict(place.known))
         try:
             told = await asyncio.to_thread(self._reading.read, document.body, document.charset, asked)
-            answers: dict[str, Answer | None] = {}
-            while new := [each for each in told.questions if each not in answers][: QUESTIONS - len(answers)]:
-                for question in new:
-                    answers[question] = await fetching.answer(
-                        session, question, document.url, timeout_s=self._timeout_s
-                    )
-                asked = replace(asked, answers=dict(answers))
+            further = self._questions.begin(session, reach, document.url)
+            while further.leaves(told.questions):
+                await further.ask(told.questions)
+                asked = replace(asked, answers=dict(further.answers))
                 told = await asyncio.to_thread(self._reading.read, document.body, document.charset, asked)
         except UnreadableError:
             self.health.dropped += 1
@@ -330,9 +329,7 @@ class PollingSource:
             self._interval_s = min(self._reading.ceiling_s, self._interval_s * 1.25)
         else:
             least_s = 0.0
-        long = False
         if isinstance(error, aiohttp.ClientResponseError) and error.status == 410:
-            long = True
             found = trouble.Trouble(
                 what=f"{host} says that this is gone for good (410)",
                 remedy=f"find its new address and set url, or remove the source {self.name}; it is asked once a day",
@@ -346,10 +343,7 @@ class PollingSource:
             wait_s = least_s + waits.after(0.0)
         else:
             found = trouble.of(error, host, self._clock(), refused="check the source's url; it is asked again")
-            long = (found.retry_after_s or 0.0) > LONG_S
             wait_s = least_s + waits.after(0.0, found.retry_after_s)
         trouble.waiting(self.name, self.health, found, wait_s, self._clock())
-        if long:
-            self.health.retry_at = None
         self.health.interval = timedelta(seconds=self._interval_s)
         return wait_s

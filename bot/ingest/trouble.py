@@ -11,6 +11,8 @@ import structlog
 from bot.ingest.source import SourceHealth, State
 
 LONGEST_RETRY_AFTER_S = 86_400.0
+LONGEST_OUTAGE_S = 3_600.0  # asked for with a 5xx
+LONG_S = 7_200.0  # whoever sends us away for longer counts as silent, though it said so
 
 log = structlog.get_logger()
 
@@ -43,7 +45,7 @@ def of(error: BaseException, host: str, now: datetime, *, refused: str) -> Troub
             return Trouble(
                 what=f"{host} is out of order ({status})",
                 remedy="wait, it is asked again",
-                retry_after_s=retry_after_s(error.headers, now),
+                retry_after_s=retry_after_s(error.headers, now, most_s=LONGEST_OUTAGE_S),
             )
         case aiohttp.ClientResponseError():
             return Trouble(what=f"{host} refused us ({error.status})", remedy=refused)
@@ -68,7 +70,7 @@ def waiting(source: str, health: SourceHealth, found: Trouble, wait_s: float, no
     if health.state is State.LIVE:
         health.logged.clear()
     health.state = State.WAITING
-    health.retry_at = now + timedelta(seconds=wait_s)
+    health.retry_at = now + timedelta(seconds=wait_s) if wait_s <= LONG_S else None
     health.last_error = found.what
     health.remedy = found.remedy
     warn("source_disconnected", source, health, found, retry_in_s=round(wait_s, 1))
@@ -88,11 +90,11 @@ def dropped(source: str, health: SourceHealth, reason: str) -> None:
         log.warning("frame_dropped", source=source, reason=reason, more="are counted only")
 
 
-def retry_after_s(headers: Any, now: datetime) -> float | None:
-    """``Retry-After`` in either of its forms, at most a day; None where there is none that makes sense."""
+def retry_after_s(headers: Any, now: datetime, *, most_s: float = LONGEST_RETRY_AFTER_S) -> float | None:
+    """``Retry-After`` in either of its forms, at most ``most_s``; None where there is none that makes sense."""
     text = (headers or {}).get("Retry-After", "")
     try:
         seconds = float(text) if text.isdigit() else (parsedate_to_datetime(text) - now).total_seconds()
     except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
+    return min(max(seconds, 0.0), most_s)

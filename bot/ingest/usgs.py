@@ -56,9 +56,11 @@ class Quakes:
         if missing and asked.answers is None:
             return Told(questions=tuple(missing.values()))
         found = [quake.bulletin for quake in _newest(quakes)]
-        answers = {key: (asked.answers or {}).get(question) for key, question in missing.items()}
-        for key, answer in answers.items():
-            found += self._answered(key, answer, asked)
+        answers = {
+            key: self._answered(key, (asked.answers or {}).get(question), asked) for key, question in missing.items()
+        }
+        for answer in answers.values():
+            found += answer or []
         gap = [] if (shown := _shown(asked.address)) is None else bulletins.unseen(asked, shown)
         return Told(
             steps=(*gap, *bulletins.news(self._provider, found, asked)),
@@ -79,13 +81,16 @@ class Quakes:
             if standing and key not in listed and youngest < usgs_quakes.began(version) <= latest
         }
 
-    def _answered(self, key: str, answer: Answer | None, asked: Asked) -> list[bulletins.Bulletin]:
+    def _answered(self, key: str, answer: Answer | None, asked: Asked) -> list[bulletins.Bulletin] | None:
+        """None where it says nothing about that quake, so that it has to be asked again."""
         if answer is None:
-            return []
+            return None
         if answer.status in _DELETED:
-            return [usgs_quakes.deleted(key, asked.now)]
-        quake = usgs_quakes.decode_one(answer.body, self._magnitude) if answer.body else None
-        return [] if quake is None or key not in quake.ids else [quake.bulletin]
+            return [usgs_quakes.deleted(key, asked.now, last=bulletins.serial(asked.known[key]))]
+        if answer.status != 200:
+            return []
+        quake = usgs_quakes.decode_one(answer.body, self._magnitude)
+        return None if quake is None or key not in quake.ids else [quake.bulletin]
 
 
 def source(name: str, url: str, *, provider: str, magnitude: float, **environment: Any) -> PollingSource:

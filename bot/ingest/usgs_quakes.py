@@ -98,12 +98,15 @@ def decode_one(body: bytes, magnitude: float) -> Quake | None:
     return Quake(ids=ids, at=updated, bulletin=bulletin)
 
 
-def deleted(key: str, at: datetime) -> Bulletin:
-    """Of a quake that is no longer there at all."""
+def deleted(key: str, at: datetime, *, last: int) -> Bulletin:
+    """Of a quake that is no longer there at all. ``last``: the serial of what was known of it; an older copy of the
+    list that still has it says nothing."""
+    serial = max(int(at.timestamp() * 1000), last + 1)
     return Bulletin(
         key=key,
         version="deleted",
-        stamp="deleted",
+        stamp=f"{serial}",
+        serial=serial,
         notable=False,
         cancelled=True,
         category="earthquake",

@@ -4,7 +4,6 @@ channel when one goes quiet compared with its usual rate, or stays without a con
 import asyncio
 import contextlib
 import math
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import structlog
 from bot import metrics
 from bot.domain import channel as channels
 from bot.domain.delivery import Act
+from bot.ingest import elapsed
 from bot.ingest.rhythm import Rhythm, Turn
 from bot.ingest.source import Source, State
 from bot.store import deliveries, directory, sources
@@ -48,7 +48,7 @@ class Watching:
         channel: str | None,
         now: Callable[[], datetime],
         on_queued: Callable[[], None],
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed.seconds,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._database = database

@@ -12,13 +12,17 @@ That stretch is a Gap, and so is one that the server does not keep any more, or 
 event whose time lies ahead of us, or long before those that came already, cannot be counted. It may have been our clock
 that was wrong, so the server is asked for these once more before they are given up.
 
+Where several in a row lie long before what came already, and our clock says that this was ahead or nothing else comes
+for ``BELIEVED_S``, then what came already was wrong. The counting goes on from their time, after a Gap which has no
+beginning unless that is known.
+
 The server ends each connection after 15 minutes; that is no trouble.
 """
 
 import asyncio
 import contextlib
 import random
-import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,8 +32,8 @@ import msgspec
 import structlog
 
 from bot.domain import errors, post, times
-from bot.ingest import addresses, backoff, bursts, sse, trouble, wikimedia_frames
-from bot.ingest.present import Present
+from bot.ingest import addresses, backoff, bursts, elapsed, sse, trouble, wikimedia_frames
+from bot.ingest.present import AHEAD, Present
 from bot.ingest.source import SourceHealth, State
 from bot.ingest.trouble import LostError, Trouble
 
@@ -38,12 +42,15 @@ FURTHEST = timedelta(hours=6)
 MARK_EVERY = timedelta(minutes=1)
 LATE = timedelta(minutes=2)  # an answer may begin so much later than it was asked to: there is always some edit
 BEHIND = bursts.WINDOW + bursts.SLACK + LATE  # whatever is so much older than what came before cannot be counted
+SEVERAL = 5  # events in a row: one may have any time
+BELIEVED_S = 3 * 3600.0
 SILENT_S = 60.0  # the stream of all wikis is never so quiet, whatever heartbeats it sends
 MOST_ID = 8 * 1024  # bytes of an event id; it goes back in a header
 CONNECT_S = 15.0
 READ = 64 * 1024  # bytes
 NOT_KEPT = "the server did not go back as far as it was asked to"
 NOT_PLACED = "the server's times were wrong"
+WAS_AHEAD = "an event's time was ahead, and what came after it was not counted"
 NOT_ASKED = f"nothing was read for more than {FURTHEST // timedelta(hours=1)} hours"
 
 log = structlog.get_logger()
@@ -102,7 +109,7 @@ class WikimediaSource:
         connector: Callable[[], aiohttp.BaseConnector] = aiohttp.TCPConnector,
         rng: random.Random | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed.seconds,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.name = name
@@ -122,7 +129,7 @@ class WikimediaSource:
     async def posts(self, after: str | None) -> AsyncGenerator[post.Arrival, None]:
         counting = _Counting(
             self.name, self.provider, self._wikis, self.health, None if after is None else Position.parse(after),
-            Present(self._clock, self._monotonic),
+            Present(self._clock, self._monotonic), self._monotonic,
         )  # fmt: skip
         waits = backoff.Backoff(self._rng)
         async with self._session() as session:
@@ -146,7 +153,6 @@ class WikimediaSource:
                     )  # fmt: skip
                 healthy_s = 0.0 if connected_at is None else self._monotonic() - connected_at
                 wait_s = waits.after(healthy_s, found.retry_after_s if found else None)
-                self.health.state, self.health.retry_at = State.WAITING, None
                 if found is not None:
                     trouble.waiting(self.name, self.health, found, wait_s, self._clock())
                 await self._sleep(wait_s)
@@ -213,8 +219,10 @@ class _Counting:
         health: SourceHealth,
         position: Position | None,
         present: Present,
+        monotonic: Callable[[], float],
     ) -> None:
         self._name = name
+        self._monotonic = monotonic
         self._present = present
         self._provider = provider
         self._wikis = wikis
@@ -229,6 +237,10 @@ class _Counting:
         self._theirs: datetime | None = None  # what the server took for the present when our clock was ahead
         self._unplaced = False  # something had a wrong time since the last event that was counted
         self._asked_again = False
+        self._behind: deque[datetime] = deque(maxlen=SEVERAL)  # the last times in a row that lay far behind
+        self._behind_s = 0.0  # since when
+        self._leapt_from: datetime | None = None  # where it was when an event's time led it far ahead at once
+        self._put_back = False  # what came already was wrong, and the gap is still to be told
 
     @property
     def headers(self) -> dict[str, str]:
@@ -270,13 +282,13 @@ class _Counting:
             return []
         found = self._gap(change.at)
         self._event_id = event.id if _goes_back(event.id) else None
-        self._at = change.at if self._at is None else max(self._at, change.at)
+        at = self._advance(change.at)
         burst = None if change.edit is None else self._bursts.add(change.edit)
         if burst is not None and (self._untold is None or burst.at > self._untold):
             item = wikimedia_frames.to_post(burst, change.domain, provider=self._provider, received_at=now)
-            found.append(self._arrival(item, self._at))
-        elif self._marked_at is None or self._at - self._marked_at >= MARK_EVERY:
-            found.append(self._arrival(post.Mark(), self._at))
+            found.append(self._arrival(item, at))
+        elif self._marked_at is None or at - self._marked_at >= MARK_EVERY:
+            found.append(self._arrival(post.Mark(), at))
         return found
 
     def _place(self, at: datetime, now: datetime) -> None:
@@ -284,17 +296,52 @@ class _Counting:
         if self._present.precedes(at, now):
             self._unplaced = True
             raise wikimedia_frames.BadFrameError("its time lies in the future")
-        if not self._began and self._asked is not None and at < self._asked - BEHIND and self._theirs is None:
-            self._theirs = at
-            raise LostError("was asked for what is still to come: this machine's clock was ahead")
-        if self._at is not None and at < self._at - BEHIND:
-            self._unplaced = True
+        from_ = self._at if self._began or self._asked is None or self._theirs is not None else self._asked
+        if from_ is None or at >= from_ - BEHIND:
+            self._behind.clear()
+            return
+        self._unplaced = True
+        if not self._behind:
+            self._behind_s = self._monotonic()
+        self._behind.append(at)
+        if len(self._behind) == SEVERAL:
+            self._doubt(max(self._behind), now)
+        if self._at is None or at < self._at - BEHIND or not self._put_back:
             raise wikimedia_frames.BadFrameError("its time lies far behind")
+
+    def _doubt(self, newest: datetime, now: datetime) -> None:
+        """Several in a row lie far behind: which time was wrong? Raises LostError where that which was asked for."""
+        if self._at is not None and newest < self._at - BEHIND and self._was_ahead(self._at, newest, now):
+            self._at, self._untold, self._put_back, self._asked = newest, newest, True, None
+            self._bursts = bursts.Bursts(None, now=newest)
+            self._behind.clear()
+        elif not self._began and self._asked is not None and self._theirs is None:
+            self._theirs = newest
+            self._behind.clear()
+            raise LostError("was asked for what is still to come: this machine's clock was ahead")
+        else:
+            self._tell()
+
+    def _was_ahead(self, at: datetime, newest: datetime, now: datetime) -> bool:
+        """As our clock says, or everything else for long enough."""
+        if at - now > BEHIND and newest - now <= AHEAD:
+            return True
+        return self._monotonic() - self._behind_s >= BELIEVED_S
+
+    def _tell(self) -> None:
+        what = f"the times of {self._name}'s events lie far behind those that came before, and none of them is counted"
+        remedy = f"check this machine's clock; they are believed where it stays so for {BELIEVED_S / 3600:g} hours"
+        self._health.last_error, self._health.remedy = what, remedy
+        trouble.warn("frame_dropped", self._name, self._health, Trouble(what=what, remedy=remedy))
 
     def _gap(self, first: datetime) -> list[post.Arrival]:
         """What is missing before an event, if it begins an answer or follows some whose times were wrong."""
         began, unplaced = self._began, self._unplaced
         self._began, self._unplaced = True, False
+        if self._put_back and self._at is not None:
+            since = self._leapt_from if self._leapt_from is not None and self._leapt_from < self._at else None
+            self._put_back, self._leapt_from, self._theirs, self._asked_again = False, None, None, False
+            return [self._told(post.Gap(since=since, until=self._at, reason=WAS_AHEAD), self._at)]
         if self._at is None or (began and not unplaced):
             return []
         until = self._at if began or self._asked is None else self._asked
@@ -308,9 +355,19 @@ class _Counting:
         if until <= self._at:
             return []
         gap = post.Gap(since=self._at, until=until, reason=reason)
-        log.warning("source_gap", source=self._name, since=gap.since, until=until, reason=reason)
-        self._at = self._untold = until
-        return [self._arrival(gap, until)]
+        self._advance(until)
+        self._untold = until
+        return [self._told(gap, until)]
+
+    def _advance(self, at: datetime) -> datetime:
+        if self._at is not None and at - self._at > BEHIND:
+            self._leapt_from = self._at
+        self._at = at if self._at is None else max(self._at, at)
+        return self._at
+
+    def _told(self, gap: post.Gap, until: datetime) -> post.Arrival:
+        log.warning("source_gap", source=self._name, since=gap.since, until=until, reason=gap.reason)
+        return self._arrival(gap, until)
 
     def _arrival(self, item: post.Post | post.Gap | post.Mark, at: datetime) -> post.Arrival:
         self._marked_at = at

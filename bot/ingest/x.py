@@ -6,7 +6,8 @@ intelligence, and want deletions honoured within 24 hours: see ``x_recheck``.
 Resuming. The stream has no cursor; ours is the time until which we have heard everything, its keep-alives included: see
 ``x_reading``. An outage is a gap, except for as many of its minutes as the plan backfills; then posts come again, and
 their ids are known. While a backfill may still be running, the cursor stays where the outage began. The rules of an app
-can be changed by others, so they are looked through again before connecting; a rule that was gone is a gap as well.
+can be changed by others, so they are looked through again before connecting and while we listen; a rule that was gone,
+or was set anew, is a gap as well.
 
 Edits. An edit is a post with an id of its own: Deletions of the older ids, then the Post. Left out are what X withholds
 in any country, since we do not know where our readers are, and what only other people's rules of the same app match.
@@ -20,7 +21,6 @@ count the old connection for a while, and says 429. While it waits it goes on as
 import asyncio
 import contextlib
 import math
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -29,14 +29,17 @@ import aiohttp
 import structlog
 
 from bot.domain import post
-from bot.ingest import addresses, bodies, recheck, trouble, x_posts, x_recheck, x_requests, x_rules
+from bot.ingest import addresses, bodies, elapsed, recheck, trouble, x_posts, x_recheck, x_requests, x_rules
 from bot.ingest.source import SourceHealth, State
 from bot.ingest.x_reading import Reading
 
 SILENCE_S = 21.0  # the server sends a line at least every 20 s
 HEALTHY_S = 60.0
 RULES_EVERY_S = 900.0
+UNWELL = 3  # so many failures in a row to ask about stored posts are no hiccup
 STREAM = "2/tweets/search/stream"
+
+_FILTERED, _LOOKUP = "the filtered stream", "looking up posts"  # what a plan has to include
 
 log = structlog.get_logger()
 
@@ -61,7 +64,7 @@ class XSource:
         silence_s: float = SILENCE_S,
         connector: Callable[[], aiohttp.BaseConnector] = aiohttp.TCPConnector,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed.seconds,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Raises UsageError where ``url`` is no address of a server."""
@@ -85,12 +88,13 @@ class XSource:
         self._recheck = x_recheck.rounds(
             stored, self._url, self._place, clock=self._clock, monotonic=self._monotonic
         )  # fmt: skip
+        self._unasked: trouble.Trouble | None = None  # why asking about stored posts failed last
         self._rules_due = -math.inf
         self._step_s = math.inf if stored is None else recheck.PACE_S
 
     async def posts(self, after: str | None) -> AsyncGenerator[post.Arrival, None]:
         reading = Reading(name=self.name, provider=self.provider, after=after)
-        self._place.asked = reading.asked
+        self._place.asked, self._place.spent_s = reading.asked, reading.spent_s
         self._rules_due = -math.inf
         waits = _Waits()
         async with aiohttp.ClientSession(
@@ -140,16 +144,21 @@ class XSource:
                     reading.listened(read_at, read_at - asked_at)
                 for arrival in await self._recheck_some(session, reading):
                     yield arrival
+                await self._keep_rules(session, reading)
+                if (told := reading.new_rules(self._clock())) is not None:
+                    yield told
                 if (mark := reading.mark(self._clock(), self._monotonic())) is not None:
                     yield mark
 
     async def _keep_rules(self, session: aiohttp.ClientSession, reading: Reading) -> None:
-        """Before connecting, but not each time that a connection flaps."""
+        """Now and then, before connecting and while connected, when the stream waits for it, but not for long."""
         if self._monotonic() < self._rules_due:
             return
         self._rules_due = self._monotonic() + RULES_EVERY_S
+        most_s = None if reading.connected_at is None else x_requests.REQUEST_S
         try:
-            kept = await x_rules.keep(session, self._url, self._rules)
+            async with asyncio.timeout(most_s):
+                kept = await x_rules.keep(session, self._url, self.name, self._rules)
         except (aiohttp.ClientError, OSError, TimeoutError, trouble.LostError) as error:
             if reading.rules is None:
                 self._rules_due = -math.inf
@@ -157,14 +166,14 @@ class XSource:
             trouble.warn("rules_not_checked", self.name, self.health, self._trouble(error))
             return
         for rule, why in kept.refused.items():
-            self.health.last_error = f"X refuses the rule {rule!r}: {why}"
-            self.health.remedy = f"correct or remove it under rules of [[source]] {self.name}; the others are read"
-            log.warning("rule_refused", source=self.name, rule=rule, reason=why)
+            remedy = f"correct or remove it under rules of [[source]] {self.name}; the others are read"
+            refused = trouble.Trouble(what=f"X refuses the rule {rule!r}: {why}", remedy=remedy)
+            self._say(refused)
+            trouble.warn("rule_refused", self.name, self.health, refused)
         if not kept.ids:
             self._rules_due = -math.inf
             raise _NoRulesError("took none of the rules")
-        reading.rules = kept.ids
-        reading.rules_are_new |= kept.added
+        reading.found(kept, kept.at or self._clock())
 
     @contextlib.asynccontextmanager
     async def _connected(
@@ -206,20 +215,42 @@ class XSource:
         try:
             gone = await self._recheck.some(session)
         except (aiohttp.ClientError, OSError, TimeoutError, trouble.LostError) as error:
-            trouble.warn("recheck_failed", self.name, self.health, self._trouble(error))
+            self._tell_unasked(error)
             gone = ()
-        if self._recheck.overdue:
-            self.health.last_error = "X could not be asked within 24 hours which of its posts were deleted"
-            self.health.remedy = "its plan allows too few requests: narrow the rules, or keep its posts for less long"
+        self._place.seen(self._recheck.pending, self._monotonic())
+        if self._place.overdue:
+            self._tell_overdue()
         now = self._clock()
         arrivals = [reading.deletion(each, now) for each in gone]
-        if self._place.asked is not None and self._place.asked != reading.asked:
+        reading.spent_s = self._place.spent_s
+        if self._place.asked != reading.asked:
             arrivals.append(reading.asked_about(self._place.asked, now))
         return arrivals
 
-    def _trouble(self, error: Exception) -> trouble.Trouble:
+    def _tell_unasked(self, error: Exception) -> None:
+        """At once where it will not go away by itself."""
+        found = self._trouble(error, _LOOKUP)
+        self._unasked = replace(found, what=f"asking which posts were deleted: {found.what}")
+        trouble.warn("recheck_failed", self.name, self.health, self._unasked)
+        denied = isinstance(error, aiohttp.ClientResponseError) and error.status in (401, 403)
+        if denied or self._place.failures >= UNWELL:
+            self._say(self._unasked)
+
+    def _tell_overdue(self) -> None:
+        what = "X cannot be asked within 24 hours which of its posts were deleted"
+        remedy = "its plan allows too few requests: narrow the rules, or keep its posts for less long"
+        late = trouble.Trouble(what=what, remedy=remedy)
+        if self._place.failures and self._unasked is not None:
+            late = replace(self._unasked, what=f"{what}: {self._unasked.what}")
+        self._say(late)
+        trouble.warn("recheck_overdue", self.name, self.health, late)
+
+    def _say(self, found: trouble.Trouble) -> None:
+        self.health.last_error, self.health.remedy = found.what, found.remedy
+
+    def _trouble(self, error: Exception, asked: str = _FILTERED) -> trouble.Trouble:
         now = self._clock()
-        found = trouble.of(error, self._url.host or "", now, refused=_remedy(error, self.name))
+        found = trouble.of(error, self._url.host or "", now, refused=_remedy(error, self.name, asked))
         if not isinstance(error, aiohttp.ClientResponseError):
             return found
         what = f"{found.what}: {error.message}" if error.message else found.what
@@ -291,11 +322,14 @@ class _Waits:
                 return min(16.0, 0.25 * self._network)
 
 
-def _remedy(error: Exception, name: str) -> str:
+def _remedy(error: Exception, name: str, asked: str) -> str:
+    """``asked``: what the plan of the app has to include for it."""
     match error:
         case aiohttp.ClientResponseError(status=401):
             return f"set token of [[source]] {name} to the app's bearer token (developer.x.com, Keys and tokens)"
         case aiohttp.ClientResponseError(status=403):
-            return f"the plan of the app behind [[source]] {name} has to include the filtered stream; check it at X"
+            return f"the plan of the app behind [[source]] {name} has to include {asked}; check it at X"
+        case _ if asked == _LOOKUP:
+            return "wait, what X refuses is asked about in smaller parts"
         case _:
             return f"check url, rules and backfill_minutes of [[source]] {name}"

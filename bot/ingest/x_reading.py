@@ -1,17 +1,21 @@
 """Where one reading of X's stream is: until when all was heard, what is missing, which posts were seen. No I/O.
 
 Its time is X's own, as the answers that open the stream are dated, and goes on by a clock that nobody sets: our clock
-may be wrong at any time, and so may the ids and the dates of posts. The cursor holds what survives a restart: until
-when all was heard, and which stored post was asked about last.
+may be wrong at any time, and so may the ids and the dates of posts. What survives a restart is in ``x_cursor``.
+
+Rules. While one of ours is not there, X sends nothing for it; from when on, nobody says. So where one was missing, or
+is there under a new id, the gap begins when the rules were last seen to be as we knew them, and until that gap is
+recorded the cursor goes on to say so.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
-from bot.domain import errors, post
-from bot.ingest import x_posts
+from bot.domain import post
+from bot.ingest import x_cursor, x_posts
 from bot.ingest.recent import Recent
+from bot.ingest.x_rules import Kept
 
 SEEN = 65_536  # ids remembered: 5 minutes of backfill at 200 posts a second
 MARK_EVERY_S = 300.0
@@ -25,21 +29,23 @@ log = structlog.get_logger()
 
 
 class Reading:
-    """``rules``: the ids of ours; ``rules_are_new``: some of them were not there during the outage; ``asked``: the id
-    that was asked about last. ``connected_at`` and each ``mono`` are of the clock that nobody sets, in seconds."""
+    """``rules``: the ids of ours; ``asked`` and ``spent_s``: how far stored posts were asked about again, as the cursor
+    has it. ``connected_at`` and each ``mono`` are of the clock that nobody sets, in seconds."""
 
     def __init__(self, *, name: str, provider: str, after: str | None) -> None:
         """Raises UsageError for a cursor that this source has not written."""
         self.rules: frozenset[str] | None = None
-        self.rules_are_new = False
-        self.asked: str | None = None
         self.connected_at: float | None = None
         self._name = name
         self._provider = provider
-        self._heard: datetime | None = None  # until when nothing is missing; None before the first connection
+        start = None if after is None else x_cursor.parse(after)
+        self._heard = None if start is None else start.heard  # nothing is missing until then; None: never connected
         self._heard_mono: float | None = None  # the same on the clock that nobody sets; None after a restart
-        if after is not None:
-            self._heard, self.asked = _parse(after)
+        self._rules_at = None if start is None else start.checked  # when they were last as we know them
+        self._newest_rule = 0 if start is None else start.rule
+        self._new_rules: tuple[datetime, int] | None = None  # the same of rules whose gap is not told yet
+        self.asked = None if start is None else start.asked
+        self.spent_s = 0.0 if start is None else float(start.spent_s)
         self._asked_back = timedelta(0)
         self._backfilling_until: float | None = None
         self._dated: datetime | None = None  # X's own time at ``connected_at``
@@ -47,6 +53,29 @@ class Reading:
         self._newest: datetime | None = None  # when the last post of this connection was written, as X has it
         self._marked = 0.0
         self._seen: Recent[bool] = Recent(SEEN)
+
+    def found(self, kept: Kept, at: datetime) -> None:
+        """The rules, at ``at`` by X's clock."""
+        newest = max((int(each) for each in kept.ids if x_cursor.digits(each)), default=0)
+        self.rules = kept.ids
+        if kept.added or self._new_rules is not None or 0 < self._newest_rule < newest:
+            self._new_rules = at, newest
+        else:
+            self._rules_at, self._newest_rule = at, newest
+
+    def new_rules(self, now: datetime) -> post.Arrival | None:
+        """While connected: the gap where rules had to be set again."""
+        if self._new_rules is None:
+            return None
+        (until, _), since = self._new_rules, self._rules_at
+        self._know_rules()
+        wrong = since is not None and since - until > ODD
+        return self._gap(
+            since=None if since is None or wrong else min(since, until) - LATE,
+            until=until + DATED,
+            reason="X did not have all of our rules",
+            now=now,
+        )
 
     def ask_back(self, most: timedelta, mono: float) -> int:
         """How many minutes to ask for again: all that there is after a restart, since only X knows how long it took."""
@@ -61,11 +90,11 @@ class Reading:
     def resumed(self, date: datetime, now: datetime, mono: float) -> post.Arrival | None:
         """We are connected, at ``date`` by X's clock. What is to be told: the gap where something is missing, and that
         we begin where we do."""
-        back, rules_are_new = self._asked_back, self.rules_are_new
-        self.rules_are_new = False
+        back, rules_are_new, rules_at = self._asked_back, self._new_rules is not None, self._rules_at
         self._dated, self.connected_at, self._newest = date, mono, None
         self._post_mono = self._marked = mono
         self._backfilling_until = mono + back.total_seconds() if back else None
+        self._know_rules()
         if self._heard is None:
             self._heard, self._heard_mono = date, mono
             return self._arrival(post.Mark(), now)
@@ -85,13 +114,15 @@ class Reading:
             reason = "not connected, with rules that X did not have"
         elif back:
             reason = "not connected for longer than is sent again"
-        gap = post.Gap(
-            since=None if unknown else date - missed - LATE,
+        since = date - missed
+        if rules_are_new and rules_at is not None:
+            since = min(since, rules_at)
+        return self._gap(
+            since=None if unknown else since - LATE,
             until=date + DATED - (timedelta(0) if rules_are_new else back),
             reason=reason,
+            now=now,
         )
-        log.warning("source_gap", source=self._name, since=gap.since, until=gap.until, reason=reason)
-        return self._arrival(gap, now)
 
     def listened(self, mono: float, waited_s: float) -> None:
         """All that was read by then is through. It says nothing while older posts may still come, and where more may
@@ -136,22 +167,26 @@ class Reading:
         gone = post.Deletion(provider=self._provider, id=id, deleted_at=now, replaced_by=replaced_by)
         return self._arrival(gone, now)
 
-    def asked_about(self, id: str, now: datetime) -> post.Arrival:
-        """All that was found about stored posts up to this one has been told."""
-        self.asked = id
+    def asked_about(self, asked: str | None, now: datetime) -> post.Arrival:
+        """All that was found about stored posts down to this one has been told; None: about all of them."""
+        self.asked = asked
         return self._arrival(post.Mark(), now)
 
+    def _know_rules(self) -> None:
+        if self._new_rules is not None:
+            self._rules_at, self._newest_rule = self._new_rules
+            self._new_rules = None
+
+    def _gap(self, *, since: datetime | None, until: datetime, reason: str, now: datetime) -> post.Arrival:
+        log.warning("source_gap", source=self._name, since=since, until=until, reason=reason)
+        return self._arrival(post.Gap(since=since, until=until, reason=reason), now)
+
     def _arrival(self, item: post.Post | post.Deletion | post.Gap | post.Mark, at: datetime) -> post.Arrival:
-        heard = at if self._heard is None else self._heard
-        cursor = str(int(heard.timestamp() * 1000)) + ("" if self.asked is None else f":{self.asked}")
-        return post.Arrival(source=self._name, cursor=cursor, item=item, at=at)
-
-
-def _parse(cursor: str) -> tuple[datetime, str | None]:
-    heard, between, asked = cursor.partition(":")
-    try:
-        if between and not (asked.isascii() and asked.isdigit() and len(asked) <= 19):
-            raise ValueError
-        return datetime.fromtimestamp(int(heard) / 1000, UTC), asked or None
-    except (ValueError, OverflowError, OSError):
-        raise errors.UsageError(f"the cursor {cursor!r} is none of X's; was the source renamed?") from None
+        cursor = x_cursor.Cursor(
+            heard=at if self._heard is None else self._heard,
+            asked=self.asked,
+            spent_s=int(self.spent_s),
+            checked=self._rules_at,
+            rule=self._newest_rule,
+        )
+        return post.Arrival(source=self._name, cursor=str(cursor), item=item, at=at)

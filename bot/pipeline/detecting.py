@@ -59,6 +59,43 @@ class Batch:
     named: list[Named] = field(default_factory=list)
 
 
+class Newest:
+    """What the last so many posts came to that sources told by names of their own, stored or not: where several bring
+    the same posts, one later than the other, old words must not come back."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._keys: OrderedDict[str, str | None] = OrderedDict()  # key of the post → of its newest version; None: gone
+
+    def told(self, key: str) -> bool:
+        """Is it late: was a newer version told, or that the post is gone?"""
+        newest = self.of(key)
+        if newest is None and _first(key) in self._keys:
+            return True
+        if newest is None or post.newer(key, newest):
+            self._put(key, key)
+        return newest is not None and post.newer(newest, key)
+
+    def of(self, key: str) -> str | None:
+        return self._keys.get(_first(key))
+
+    def deleted(self, deletion: Deletion) -> None:
+        """Only what had such a name, or has versions."""
+        if deletion.key is None:
+            return
+        if deletion.replaced_by is None:
+            if deletion.key in self._keys:
+                self._put(deletion.key, None)
+        elif post.VERSION in deletion.replaced_by:
+            self.told(post.post_key(deletion.provider, deletion.replaced_by))
+
+    def _put(self, key: str, newest: str | None) -> None:
+        self._keys[_first(key)] = newest
+        self._keys.move_to_end(_first(key))
+        if len(self._keys) > self._size:
+            self._keys.popitem(last=False)
+
+
 class Detecting:
     """Owns the detectors. ``make_detector`` builds an empty one for a provider set; ``now`` is the wall clock.
 
@@ -84,6 +121,7 @@ class Detecting:
         self._on_taken = on_taken
         self._detectors: dict[str, Detector] = {}
         self._recent: OrderedDict[str, bool] = OrderedDict()  # key → is it stored?
+        self._newest = Newest(RECENT_KEYS)
         self._next_seq = 1
         self._cursors: dict[str, str] = {}
         self._cursors_saved_at: datetime | None = None
@@ -138,24 +176,26 @@ class Detecting:
                     metrics.gaps_total.labels(arrival.source).inc()
                     log.warning("gap_found", source=arrival.source, reason=item.reason)
                 case Deletion():
+                    self._newest.deleted(item)
                     batch.steps.append((item, arrival.at))
                     for version in await self._versions(batch, item):
                         batch.steps.append((replace(item, id=version), arrival.at))
                 case Post():
                     stored = item.key in seen or self._recent.get(item.key, False)
+                    late = arrival.local_id is not None and (self._newest.told(item.key) or item.key in outdated)
                     if not stored and item.key not in self._recent:
-                        stored = item.key not in outdated and self._take(batch, each, item)
+                        stored = not late and self._take(batch, each, item)
                         self._remember(item.key, stored=stored)
-                    if stored and arrival.local_id is not None:
-                        named = Named(source=arrival.source, local_id=arrival.local_id, post=item.key)
-                        batch.named.append(named)
+                    if (stored or late) and arrival.local_id is not None:
+                        key = self._newest.of(item.key) or item.key
+                        batch.named.append(Named(source=arrival.source, local_id=arrival.local_id, post=key))
         if judged:
             metrics.stream_lag_seconds.set((self._now() - judged[-1].arrival.at).total_seconds())
         return batch
 
     async def _stored(self, judged: Sequence[Judged]) -> tuple[set[str], set[str]]:
-        """Of the posts that are new to us: those that are stored, and those that say what was replaced since, where
-        several sources bring the same posts, one sooner than the other."""
+        """Of the posts that are new to us: those that are stored, and those that say what was replaced or deleted
+        since, where several sources bring the same posts, one sooner than the other."""
         new = {
             each.arrival.item.key: each
             for each in judged
@@ -170,12 +210,9 @@ class Detecting:
         return seen, await self._database.read(local_ids.outdated, shared) if shared else set()
 
     def _take(self, batch: Batch, judged: Judged, item: Post) -> bool:
-        """Is it a candidate, and not replaced by another source's newer one in this batch?"""
+        """Is it a candidate?"""
         candidate = self._candidate(judged, item)
         if candidate is None:
-            return False
-        told = (step.post.key for step in batch.steps if isinstance(step, Candidate))
-        if judged.arrival.local_id is not None and any(post.newer(each, item.key) for each in told):
             return False
         self._next_seq += 1
         batch.steps.append(candidate)
@@ -323,3 +360,8 @@ class Detecting:
         memory = detector.remembered()
         if memory is not None:
             await self._patiently(memories.save, view.key, memory)
+
+
+def _first(key: str) -> str:
+    """The key of a post's first version."""
+    return key.partition(post.VERSION)[0]

@@ -41,25 +41,13 @@ def record(
 ) -> Recorded:
     """Store a batch and queue its deliveries, unless a live provider set has no detector yet. ``remembered``: what
     changed in each View's detector; one that is not there cannot be resumed after this batch, only rebuilt. ``named``:
-    what sources call posts of this batch, and posts that were stored before."""
+    what sources call posts of this batch, and posts that were stored before; a post of this batch has its names before
+    what follows it in the batch happens to it."""
     missing = set(access.live_views(db, now)) - known_views
     if missing:
         return Recorded(missing=missing)
     recorded = Recorded()
-    last_seq = posts.next_seq(db) - 1
-    gone: list[str] = []
-    edited: set[str] = set()
-    for step in steps:
-        if isinstance(step, Candidate):
-            posts.add(db, step)
-            last_seq = step.seq
-        else:
-            taken = posts.delete(db, step[0], after_seq=last_seq, stream_at=step[1])
-            gone += taken
-            edited.update(taken if step[0].replaced_by is not None else ())
-    local_ids.add(db, named)
-    for key in gone:
-        local_ids.forget(db, [key], edited=key in edited)
+    gone = _take(db, steps, named)
     for view, alerts in raised:
         for alert in alerts:
             if events.record(db, view, alert, now):
@@ -76,6 +64,30 @@ def record(
     for source, cursor in cursors.items():
         sources.save_cursor(db, source, cursor, now)
     return recorded
+
+
+def _take(db: Tables, steps: Sequence[Candidate | tuple[Deletion, datetime]], named: Sequence[Named]) -> list[str]:
+    """Store and delete posts. Returns the keys of those that lost their words."""
+    last_seq = posts.next_seq(db) - 1
+    names: dict[str, list[Named]] = {}
+    for each in named:
+        names.setdefault(each.post, []).append(each)
+    gone: list[str] = []
+    for step in steps:
+        if isinstance(step, Candidate):
+            posts.add(db, step)
+            last_seq = step.seq
+            local_ids.add(db, names.pop(step.post.key, ()))
+        else:
+            deletion, at = step
+            taken = posts.delete(db, deletion, after_seq=last_seq, stream_at=at)
+            gone += taken
+            local_ids.forget(db, taken, edited=deletion.replaced_by is not None)
+            if deletion.key is not None and not taken and deletion.replaced_by is None:
+                local_ids.forget(db, [deletion.key])  # nothing is left to wait for
+    for rest in names.values():
+        local_ids.add(db, rest)
+    return gone
 
 
 def record_silently(db: Tables, view: ProviderSet, alerts: Sequence[Alert], now: datetime) -> None:

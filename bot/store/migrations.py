@@ -279,6 +279,26 @@ def m006_local_ids(db: sqlite_utils.Database) -> None:
     )
 
 
+@_steps()
+def m007_pushed_sums(db: sqlite_utils.Database) -> None:
+    """How much waits of each push source, kept up to date, so that it need not be counted for each request."""
+    db.executescript(
+        """
+        CREATE TABLE pushed_sums (
+            source TEXT PRIMARY KEY, lines INTEGER NOT NULL, bytes INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        INSERT INTO pushed_sums SELECT source, count(*), sum(length(line)) FROM pushed GROUP BY source;
+        CREATE TRIGGER pushed_added AFTER INSERT ON pushed BEGIN
+            INSERT INTO pushed_sums VALUES (new.source, 1, length(new.line))
+            ON CONFLICT (source) DO UPDATE SET lines = lines + 1, bytes = bytes + length(new.line);
+        END;
+        CREATE TRIGGER pushed_deleted AFTER DELETE ON pushed BEGIN
+            UPDATE pushed_sums SET lines = lines - 1, bytes = bytes - length(old.line) WHERE source = old.source;
+        END;
+        """
+    )
+
+
 with contextlib.closing(sqlite_utils.Database(memory=True)) as _empty:
     _KNOWN = frozenset(step.name for step in _steps.pending(_empty))
 

@@ -13,6 +13,8 @@ from bot.domain.post import VERSION, Candidate, Deletion, Official, Post, Span
 from bot.store import retention
 from bot.store.database import row, rows
 
+AUTHORS_AT_ONCE = 500
+
 
 def next_seq(db: Database) -> int:
     found = row(db, "SELECT max(seq) AS last FROM posts")
@@ -142,15 +144,50 @@ def quotes(db: Database, keys: Iterable[str]) -> tuple[Quote, ...]:
     return tuple(found)
 
 
-def kept_ids(db: Database, provider: str, since: datetime, most: int = -1) -> list[str]:
+def kept_ids(
+    db: Database, provider: str, since: datetime, most: int = -1, *, but: tuple[datetime, datetime] | None = None
+) -> list[str]:
     """The provider's ids of its posts that were received from ``since`` on and not deleted, the newest first, at most
-    ``most`` of them: what has to be asked about where a provider does not tell of every deletion."""
+    ``most`` of them: what has to be asked about where a provider does not tell of every deletion. ``but``: what was
+    received after that first time and until the second is left out."""
+    left_out, limits = _but(but)
     found = rows(
         db,
-        "SELECT id FROM posts WHERE provider = ? AND received_at >= ? AND deleted_at IS NULL ORDER BY seq DESC LIMIT ?",
-        [provider, times.to_text(since), most],
+        "SELECT id FROM posts WHERE provider = ? AND received_at >= ? AND deleted_at IS NULL AND purged_at IS NULL "  # noqa: S608
+        f"{left_out} ORDER BY received_at DESC, seq DESC LIMIT ?",
+        [provider, times.to_text(since), *limits, most],
     )
     return [each["id"] for each in found]
+
+
+def kept_ids_of(
+    db: Database,
+    provider: str,
+    authors: Iterable[str],
+    since: datetime,
+    *,
+    but: tuple[datetime, datetime] | None = None,
+) -> list[str]:
+    """Those of ``kept_ids`` that some authors wrote, the newest first."""
+    left_out, limits = _but(but)
+    found: list[dict[str, Any]] = []
+    each_once = list(dict.fromkeys(authors))
+    for first in range(0, len(each_once), AUTHORS_AT_ONCE):
+        some = each_once[first : first + AUTHORS_AT_ONCE]
+        found += rows(
+            db,
+            "SELECT seq, id FROM posts INDEXED BY posts_author "  # noqa: S608
+            "WHERE provider = ? AND received_at >= ? AND deleted_at IS NULL "
+            f"AND purged_at IS NULL {left_out} AND author IN ({', '.join('?' * len(some))})",
+            [provider, times.to_text(since), *limits, *some],
+        )
+    return [each["id"] for each in sorted(found, key=lambda each: int(each["seq"]), reverse=True)]
+
+
+def _but(span: tuple[datetime, datetime] | None) -> tuple[str, list[str]]:
+    if span is None:
+        return "", []
+    return "AND NOT (received_at > ? AND received_at <= ?)", [times.to_text(each) for each in span]
 
 
 def get(db: Database, post_id: str) -> Candidate | None:

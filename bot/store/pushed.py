@@ -52,14 +52,14 @@ def add(db: Database, source: str, lines: Iterable[tuple[str, bytes]], at: datet
 
 def waiting(db: Database, source: str) -> int:
     """How many lines a source has not been recorded to have read."""
-    found = row(db, "SELECT count(*) AS n FROM pushed WHERE source = ?", [source])
-    return int(found["n"]) if found else 0
+    found = row(db, "SELECT lines FROM pushed_sums WHERE source = ?", [source])
+    return int(found["lines"]) if found else 0
 
 
 def weight(db: Database, source: str) -> int:
     """How many bytes these lines have."""
-    found = row(db, "SELECT coalesce(sum(length(line)), 0) AS n FROM pushed WHERE source = ?", [source])
-    return int(found["n"]) if found else 0
+    found = row(db, "SELECT bytes FROM pushed_sums WHERE source = ?", [source])
+    return int(found["bytes"]) if found else 0
 
 
 def after(db: Database, source: str, number: int, most: int) -> Sequence[Pushed]:

@@ -12,7 +12,6 @@ from datetime import datetime
 from sqlite_utils import Database
 
 from bot.domain import times
-from bot.store import local_ids
 from bot.store.database import row, rows
 
 _KEY = "author_key"
@@ -34,7 +33,7 @@ def purge(db: Database, provider: str, *, before: datetime, at: datetime, most: 
     """The provider's posts that were received before then, the oldest first. Returns how many."""
     found = rows(
         db,
-        "SELECT seq, post, provider, author FROM posts WHERE provider = ? AND received_at < ? AND purged_at IS NULL "
+        "SELECT seq, provider, author FROM posts WHERE provider = ? AND received_at < ? AND purged_at IS NULL "
         "ORDER BY received_at LIMIT ?",
         [provider, times.to_text(before), most],
     )
@@ -45,7 +44,7 @@ def purge_deleted(db: Database, *, before: datetime, at: datetime, most: int) ->
     """What is left of posts that were deleted at their source, if they were received before then. Returns how many."""
     found = rows(
         db,
-        "SELECT seq, post, provider, author FROM posts "
+        "SELECT seq, provider, author FROM posts "
         "WHERE deleted_at IS NOT NULL AND received_at < ? AND purged_at IS NULL ORDER BY received_at LIMIT ?",
         [times.to_text(before), most],
     )
@@ -75,7 +74,6 @@ def _forget(db: Database, found: list[dict[str, object]], at: datetime) -> int:
         author = each["author"]
         hidden = None if author is None else _hashed(key, str(each["provider"]), str(author))
         db.execute(_FORGOTTEN, {"seq": each["seq"], "author": hidden, "at": times.to_text(at)})
-    local_ids.forget(db, [str(each["post"]) for each in found])
     return len(found)
 
 

@@ -9,6 +9,10 @@ clock where the two clocks are too far apart, 409 where just this was taken befo
 by their time as well). One line that is no Post line, or names another provider, and none is taken: 400 with the
 numbers of the lines. An id that comes again later is known to the store like one that any source yields twice. Lines
 are read in the order in which they were stored: a deletion that is sent before its post was answered may miss it.
+
+Whether a body is signed is known only when it has been read, so that anybody can have bodies read. What these hold is
+bounded: where it is too much, the one that has been coming the longest is given up, so that whoever sends a body
+without a pause gets it in however many others stand there half sent.
 """
 
 import hashlib
@@ -17,7 +21,8 @@ import json
 import math
 import re
 import time
-from asyncio import timeout
+from asyncio import Timeout, timeout
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -37,6 +42,8 @@ MOST_BYTES = 1024 * 1024
 GOOD_FOR = timedelta(minutes=5)
 READ_WITHIN_S = 30.0
 HELD_MOST_BYTES = 64 * 1024 * 1024  # of all requests that are being read or stored
+TIMES_EVERY_S = 600.0
+TIMES_MOST = 144  # of these: a day
 WAITING_MOST = 100_000  # lines of one source; then it is asked to come back later
 WAITING_MOST_BYTES = 64 * 1024 * 1024
 COME_BACK_S = 30
@@ -73,8 +80,8 @@ class Pushing:
         self._allowances = {name: _Allowance(door.per_second) for name, door in self._doors.items()}
         self._now = now
         self._monotonic = monotonic
-        self._began, self._began_s = now(), monotonic()
-        self._bodies = _Bodies(read_within_s)
+        self._past = _Past(now(), monotonic())
+        self._bodies = _Bodies(read_within_s, self._crowded)
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """Empty where no source may be pushed to."""
@@ -83,15 +90,18 @@ class Pushing:
     async def _push(self, request: web.Request) -> web.Response:
         if "Content-Encoding" in request.headers:
             return _refused(415, "send the lines as they are, without Content-Encoding")
-        async with self._bodies.read(request) as body:
+        header = _HEADER.fullmatch(request.headers.get("X-Tocsin-Signature", ""))
+        now, name = self._now(), request.match_info["source"]
+        door = self._doors.get(name)
+        if header is None:
+            return _unsigned(door)
+        async with self._bodies.read(request, likely=abs(_ahead(header, now)) <= GOOD_FOR) as body:
             if isinstance(body, web.Response):
                 return body
-            now, name = self._now(), request.match_info["source"]
-            door = self._doors.get(name)
-            signature = _signature(door, request.headers.get("X-Tocsin-Signature", ""), body, now)
+            now = self._now()
+            signature = _signature(door, header, body, now)
             if door is None or signature is None:
-                log.warning("push_refused", source="unknown" if door is None else name)
-                return _refused(401, "not signed as it has to be")
+                return _unsigned(door)
             if abs(signature.ahead) > GOOD_FOR:
                 return _untimely(door.source, signature.ahead, now)
             wait_s = self._allowances[name].wait_s(now)
@@ -110,62 +120,127 @@ class Pushing:
         name, allowance = door.source.name, self._allowances[door.source.name]
         allowance.spend(len(taken), now)  # before anything else may run
         try:
-            added = await self._database.write(_keep, name, signature.given, taken, now, self._forgotten_before(now))
+            added = await self._database.write(
+                _keep, name, signature.given, taken, now, self._past.forgotten_before(now, self._monotonic())
+            )
         except errors.StoreError as error:
             allowance.give_back(len(taken))
             log.error("push_not_stored", source=name, problem=str(error))
             return _refused(503, "cannot be stored now", retry_after_s=COME_BACK_S)
         if isinstance(added, _Refusal):
-            allowance.give_back(len(taken))
             if added is _Refusal.USED:
+                allowance.give_back(len(taken))
                 log.warning("push_refused", source=name, problem=added.value)
                 return _refused(409, "this was taken before; to send it again, sign it with the present time")
             return _refused(503, "too much waits to be read", retry_after_s=COME_BACK_S)
         door.source.wake()
         return web.json_response({"accepted": added, "repeated": len(taken) - added}, status=202)
 
-    def _forgotten_before(self, now: datetime) -> datetime | None:
-        """Signatures that were over by then will not be good again, also if our clock was set forward, before this
-        process began or since, and will be set back."""
-        passed = timedelta(seconds=self._monotonic() - self._began_s)
-        return None if passed < 2 * GOOD_FOR else min(now, self._began + passed)
+    def _crowded(self) -> None:
+        log.warning("push_refused", source="unknown", problem="too much is being sent at the same time")
+        for door in self._doors.values():
+            door.source.health.last_error = (
+                "too much is being sent at the same time, maybe by somebody without the secret"
+            )
+            door.source.health.remedy = (
+                "let only those who push reach this port, or have a proxy bound what each may send"
+            )
+
+
+class _Past:
+    """What the wall clock said since the process began. Signatures that were over before may be forgotten, unless they
+    would be good again once a clock is put right that was set forward, before the process began or since."""
+
+    def __init__(self, now: datetime, at_s: float) -> None:
+        self._began, self._began_s = now, at_s
+        self._times = deque([(at_s, now)], maxlen=TIMES_MOST + 2)  # each the earliest of TIMES_EVERY_S
+
+    def forgotten_before(self, now: datetime, at_s: float) -> datetime | None:
+        """Whatever expired by then. What the clock said at the start tells, or what it has said for a day."""
+        since_s, earliest = self._times[-1]
+        if at_s - since_s >= TIMES_EVERY_S:
+            self._times.append((at_s, now))
+        else:
+            self._times[-1] = since_s, min(earliest, now)
+        passed = timedelta(seconds=at_s - self._began_s)
+        if passed < 2 * GOOD_FOR:
+            return None
+        unset = min(now, self._began + passed)
+        while len(self._times) > 1 and at_s - self._times[1][0] >= (TIMES_MOST + 1) * TIMES_EVERY_S:
+            self._times.popleft()
+        if at_s - self._times[0][0] < (TIMES_MOST + 1) * TIMES_EVERY_S:
+            return unset
+        return max(unset, min(said for _, said in self._times))
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Reading:
+    """``likely``: it may be signed. ``limit`` ends it; ``given_up``: it was ended, others needed the room."""
+
+    likely: bool
+    limit: Timeout
+    body: bytearray = field(default_factory=bytearray)
+    given_up: bool = False
 
 
 class _Bodies:
-    """What is read of requests. Whether one is signed is known only when it is read, so that anybody can send one: what
-    all of them hold is bounded."""
+    """What is read of requests. ``crowded`` is called when that becomes too much, once until it is not much again."""
 
-    def __init__(self, within_s: float) -> None:
+    def __init__(self, within_s: float, crowded: Callable[[], None]) -> None:
         self._within_s = within_s
+        self._crowded = crowded
+        self._told = False
         self._held = 0
+        self._reading: dict[_Reading, None] = {}  # in the order in which they began
 
     @asynccontextmanager
-    async def read(self, request: web.Request) -> AsyncIterator[bytes | web.Response]:
+    async def read(self, request: web.Request, *, likely: bool) -> AsyncIterator[bytes | web.Response]:
         """A body, or the answer where it cannot be read; no more of it is read then."""
-        body = bytearray()
+        reading = _Reading(likely=likely, limit=timeout(self._within_s))
         try:
-            refused = await self._read(request, body)
-            yield refused or bytes(body)
+            refused = await self._read(request, reading)
+            yield refused or bytes(reading.body)
         finally:
-            self._held -= len(body)
+            self._held -= len(reading.body)
+            self._told = self._told and self._held > HELD_MOST_BYTES / 2
 
-    async def _read(self, request: web.Request, body: bytearray) -> web.Response | None:
+    async def _read(self, request: web.Request, reading: _Reading) -> web.Response | None:
         if (request.content_length or 0) > MOST_BYTES:
             return _too_long()
+        self._reading[reading] = None
         try:
-            async with timeout(self._within_s):
+            async with reading.limit:
                 async for chunk in request.content.iter_any():
-                    body += chunk
+                    if reading.given_up:
+                        break
+                    reading.body += chunk
                     self._held += len(chunk)
-                    if len(body) > MOST_BYTES:
+                    if len(reading.body) > MOST_BYTES:
                         return _too_long()
-                    if self._held > HELD_MOST_BYTES:
-                        return _refused(503, "too much is being sent at the same time", retry_after_s=COME_BACK_S)
+                    self._make_room()
         except TimeoutError:
-            return _refused(408, f"the body did not come within {self._within_s:g} s")
+            if not reading.given_up:
+                return _refused(408, f"the body did not come within {self._within_s:g} s")
         except (ConnectionError, web.RequestPayloadError, http_exceptions.BadHttpMessage):
             return _refused(400, "the body was cut off")
+        finally:
+            del self._reading[reading]
+        if reading.given_up:
+            return _refused(503, "too much is being sent at the same time", retry_after_s=COME_BACK_S)
         return None
+
+    def _make_room(self) -> None:
+        """Give up what is the least likely to be signed, then what has been coming the longest."""
+        while self._held > HELD_MOST_BYTES:
+            if not self._told:
+                self._told = True
+                self._crowded()
+            worst = min((each for each in self._reading if each.body), key=lambda each: each.likely)
+            self._held -= len(worst.body)
+            worst.body.clear()
+            worst.given_up = True
+            if not worst.limit.expired():
+                worst.limit.reschedule(0)
 
 
 class _Allowance:
@@ -224,15 +299,23 @@ def _keep(
     return pushed.add(db, source, taken, now)
 
 
-def _signature(door: Door | None, header: str, body: bytes, now: datetime) -> _Signature | None:
+def _signature(door: Door | None, header: re.Match[str], body: bytes, now: datetime) -> _Signature | None:
     """None where it is wrong, whenever it was made. For a source that does not exist it takes as long."""
-    found = _HEADER.fullmatch(header)
-    at, given = (found[1], found[2]) if found else ("0", "")
+    at, given = header[1], header[2]
     secret = "" if door is None else door.secret
     right = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(right, given) or door is None:
         return None
-    return _Signature(given=given, ahead=timedelta(seconds=int(at) - now.timestamp()))
+    return _Signature(given=given, ahead=_ahead(header, now))
+
+
+def _ahead(header: re.Match[str], now: datetime) -> timedelta:
+    return timedelta(seconds=int(header[1]) - now.timestamp())
+
+
+def _unsigned(door: Door | None) -> web.Response:
+    log.warning("push_refused", source="unknown" if door is None else door.source.name)
+    return _refused(401, "not signed as it has to be")
 
 
 def _untimely(source: PushSource, ahead: timedelta, now: datetime) -> web.Response:

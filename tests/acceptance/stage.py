@@ -115,7 +115,7 @@ def json_lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-async def until(what: str, true: Callable[[], Any], *, timeout_s: float = 30.0) -> Any:
+async def until(what: str, true: Callable[[], Any], *, timeout_s: float = 60.0) -> Any:
     """Ask again and again until it is so; returns what ``true`` returned."""
     deadline = time.monotonic() + timeout_s
     while not (found := true()):
@@ -195,7 +195,7 @@ class Process:
                     found.append(entry)
         return found
 
-    async def until_logged(self, event: str, timeout_s: float = 30.0) -> dict[str, Any]:
+    async def until_logged(self, event: str, timeout_s: float = 60.0) -> dict[str, Any]:
         def look() -> dict[str, Any] | None:
             found = self.logged(event)
             if not found and self.ended is not None:
@@ -205,12 +205,12 @@ class Process:
         found: dict[str, Any] = await until(f"{event} is logged", look, timeout_s=timeout_s)
         return found
 
-    async def until_ended(self, timeout_s: float = 20.0) -> int:
+    async def until_ended(self, timeout_s: float = 60.0) -> int:
         await until("the process ends", lambda: self.ended is not None, timeout_s=timeout_s)
         assert self.ended is not None
         return self.ended
 
-    async def stop(self, timeout_s: float = 15.0) -> None:
+    async def stop(self, timeout_s: float = 30.0) -> None:
         """SIGTERM; it must drain and end well."""
         self.signal(signal.SIGTERM)
         assert await self.until_ended(timeout_s) == 0
@@ -297,7 +297,7 @@ class Stage:
         open_rows = self.rows("SELECT platform FROM deliveries WHERE state IN ('queued', 'sending', 'unknown')")
         return self.recorded() and not any(each["platform"] in platforms for each in open_rows)
 
-    async def until_settled(self, *, timeout_s: float = 60.0, platforms: Sequence[str] = ("slack", "discord")) -> None:
+    async def until_settled(self, *, timeout_s: float = 120.0, platforms: Sequence[str] = ("slack", "discord")) -> None:
         def look() -> bool:
             process = self.processes[-1]
             assert process.ended is None, f"the service ended by itself with {process.ended}"

@@ -102,10 +102,10 @@ async def test_killed_anywhere_nothing_is_lost_and_nothing_doubled(tmp_path: Pat
         async with stage.open_stage(tmp_path, script, point.replace(":", "-")) as on:
             on.write_config(pace=stage.STREAM_S / 4)
             killed = on.start(TOCSIN_CRASH_AT=point)
-            assert await killed.until_ended(60) == -signal.SIGKILL
+            assert await killed.until_ended(120) == -signal.SIGKILL
             assert not on.settled(), "it died too late to show anything"
             restarted = on.start()
-            await on.until_settled(timeout_s=90)
+            await on.until_settled()
             await restarted.stop()
             for org in CHANNELS:
                 on.assert_complete(org)
@@ -122,7 +122,7 @@ async def test_killed_where_slack_shows_no_history_doubles_one_message_and_says_
         on.write_config(with_discord=False)
         on.slack.scopes.discard("channels:history")
         killed = on.start(TOCSIN_CRASH_AT="sent:1")
-        assert await killed.until_ended(60) == -signal.SIGKILL
+        assert await killed.until_ended() == -signal.SIGKILL
         restarted = on.start()
         await on.until_settled(platforms=["slack"])
         await restarted.stop()

@@ -39,7 +39,10 @@ class FakeMastodon:
 
     ``batches``: may several statuses be asked for at once, as from Mastodon 4.3 on? ``suspended``: local ids of what
     accounts wrote that are gone; ``muted``: those that are left out where several are asked for. ``wrong``: how far its
-    clock is off.
+    clock is off. ``elsewhere``: uris of what it does not have, though it stands where it was written. ``allowance``: of
+    requests in 5 minutes, from when ``remaining`` are used up.
+
+    It is also ``away.example``, where by default everything was written; ``strangers`` are the uris asked for there.
 
     In ``lockstep`` the stream goes on when the source, whose clocks are then ``fake.clock`` and ``fake.monotonic``, has
     taken what was sent; ``taken`` waits for that.
@@ -55,6 +58,9 @@ class FakeMastodon:
         self.wrong = timedelta(0)
         self.said: list[Said] = []
         self.requests: list[tuple[str, dict[str, str]]] = []
+        self.elsewhere: set[str] = set()
+        self.strangers: list[str] = []
+        self.allowance = ALLOWANCE
         self.streaming_at: str | None = None
         self.remaining: int | None = None
         self.page_size = 40
@@ -80,6 +86,7 @@ class FakeMastodon:
         app.router.add_get("/api/v1/timelines/public", self._timeline)
         app.router.add_get("/api/v1/statuses", self._statuses)
         app.router.add_get("/api/v1/statuses/{id}", self._status)
+        app.router.add_get("/users/{author}/statuses/{number}", self._origin)
         app.router.add_get("/api/v1/streaming/public", self._stream)
         app.router.add_get("/api/v1/streaming/public/local", self._stream)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
@@ -104,7 +111,7 @@ class FakeMastodon:
         self._next += 1
         written = self.time.now - ago + self.wrong
         local_id = snowflake(written, self._next)
-        uri = fields.pop("uri", f"https://away.example/users/ada/statuses/{self._next}")
+        uri = fields.pop("uri", f"http://away.example:{self.port}/users/ada/statuses/{self._next}")
         account = {
             "id": "7", "username": "ada", "acct": "ada@away.example", "url": "https://away.example/@ada",
             "bot": False, "discoverable": None,
@@ -128,6 +135,14 @@ class FakeMastodon:
     def delete(self, local_id: str) -> None:
         uri = self.statuses.pop(local_id)["uri"]
         self._say("delete", local_id, Said(at=self.time.now, kind="delete", uri=uri))
+
+    def quote(self, local_id: str) -> None:
+        """A quote of it is allowed or no more, as of Mastodon 4.5: it is told again, without an edit."""
+        self._say("status.update", json.dumps(self.statuses[local_id]), None)
+
+    def vacuum(self, local_id: str) -> None:
+        """It came from elsewhere and has grown old; nobody is told."""
+        self.elsewhere.add(self.statuses.pop(local_id)["uri"])
 
     def say(self, event: str, data: str) -> None:
         self._say(event, data, None)
@@ -225,15 +240,28 @@ class FakeMastodon:
         status = 410 if local_id in self.suspended else 404
         return web.json_response({"error": "Record not found"}, status=status, headers=self._limits())
 
+    async def _origin(self, request: web.Request) -> web.Response:
+        """At the server where it was written."""
+        assert "Authorization" not in request.headers, "the token is nobody else's"
+        assert request.headers["Accept"] == "application/activity+json"
+        uri = str(request.url)
+        self.strangers.append(uri)
+        there = uri in self.elsewhere or any(each.get("uri") == uri for each in self.statuses.values())
+        return web.json_response({"id": uri}) if there else web.json_response({"error": "Not Found"}, status=404)
+
     def _limits(self) -> dict[str, str]:
         if self.remaining is None:
             return {}
         if self._renewed_at is None or self.time.now >= self._renewed_at:
-            self.remaining = self.remaining if self._renewed_at is None else ALLOWANCE
+            self.remaining = self.remaining if self._renewed_at is None else self.allowance
             self._renewed_at = self.time.now + timedelta(minutes=5)
         self.remaining -= 1
         assert self.remaining >= 0, "asked more often than allowed"
-        return {"X-RateLimit-Remaining": str(self.remaining), "X-RateLimit-Reset": text(self._renewed_at)}
+        return {
+            "X-RateLimit-Limit": str(self.allowance),
+            "X-RateLimit-Remaining": str(self.remaining),
+            "X-RateLimit-Reset": text(self._renewed_at),
+        }
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         refusal = self._refusal(request)

@@ -108,7 +108,6 @@ class FakeSite:
     """``async with FakeSite() as site``; ``site.put("/feed.xml", body)`` or a function that gives the body of now."""
 
     def __init__(self) -> None:
-        self.faults: list[Fault] = []
         self.fired: list[Fault] = []
         self.requests: list[web.Request] = []
         self.statuses: list[int] = []
@@ -117,6 +116,7 @@ class FakeSite:
         self.port = 0
         self._documents: dict[str, tuple[Callable[[], bytes | None], str]] = {}
         self._moves: dict[str, tuple[int, str]] = {}
+        self._scripted: list[tuple[str, Fault]] = []
         self._closing = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -161,8 +161,14 @@ class FakeSite:
         """Take ``move`` back."""
         self._moves.pop(path, None)
 
-    def script(self, *faults: Fault) -> None:
-        self.faults.extend(faults)
+    def script(self, *faults: Fault, under: str = "/") -> None:
+        """For the next requests, or only for those whose path begins with ``under``."""
+        self._scripted.extend((under, fault) for fault in faults)
+
+    @property
+    def faults(self) -> list[Fault]:
+        """Which are still to come."""
+        return [fault for _, fault in self._scripted]
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
@@ -171,9 +177,7 @@ class FakeSite:
         return response
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        fault = self.faults.pop(0) if self.faults else None
-        if fault is not None:
-            self.fired.append(fault)
+        fault = self._next_fault(request.path)
         if isinstance(fault, Refuse):
             return web.Response(status=fault.status, headers=fault.headers)
         if request.path in self._moves:
@@ -195,6 +199,14 @@ class FakeSite:
         if fault is None or isinstance(fault, Garbage):
             return web.Response(body=body, headers=headers)
         return await self._break(request, fault, body)
+
+    def _next_fault(self, path: str) -> Fault | None:
+        number = next((number for number, (under, _) in enumerate(self._scripted) if path.startswith(under)), None)
+        if number is None:
+            return None
+        _, fault = self._scripted.pop(number)
+        self.fired.append(fault)
+        return fault
 
     async def _break(self, request: web.Request, fault: Fault, body: bytes) -> web.StreamResponse:
         if isinstance(fault, Pieces):

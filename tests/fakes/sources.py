@@ -1,6 +1,4 @@
-"""FakeJetstream: a server on 127.0.0.1 that speaks both Jetstream protocols, packed or not, with scripted faults; and
-FakeAppView, which is asked what has become of posts.
-"""
+"""FakeJetstream: a server on 127.0.0.1 that speaks both Jetstream protocols, packed or not, with scripted faults."""
 
 import asyncio
 import bisect
@@ -440,56 +438,6 @@ class _Wire:
 
 class _TooOldError(Exception):
     pass
-
-
-class FakeAppView:
-    """``async with FakeAppView(shows) as view``: ``getPosts`` about the posts for which ``shows`` is true.
-
-    ``labels``: what an author has labelled the own profile with. ``forgotten``: posts that it leaves out, each once.
-    ``bad``: the next answers, instead of true ones; an int is a status.
-    """
-
-    def __init__(self, shows: Callable[[str], bool]) -> None:
-        self.labels: dict[str, list[dict[str, Any]]] = {}
-        self.forgotten: set[str] = set()
-        self.bad: list[bytes | tuple[int, dict[str, str]]] = []
-        self.asked: list[list[str]] = []
-        self.answered = asyncio.Event()  # anything since it was cleared
-        self.url = ""
-        self._shows = shows
-
-    async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_get("/xrpc/app.bsky.feed.getPosts", self._get_posts)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
-
-    async def _get_posts(self, request: web.Request) -> web.Response:
-        uris = request.query.getall("uris", [])
-        self.asked.append(uris)
-        self.answered.set()
-        if not 1 <= len(uris) <= 25 or not all(each.startswith("at://did:plc:") and "#" not in each for each in uris):
-            return web.json_response({"error": "InvalidRequest", "message": "uris"}, status=400)
-        match self.bad.pop(0) if self.bad else None:
-            case bytes(body):
-                return web.Response(body=body, content_type="application/json")
-            case (status, headers):
-                return web.json_response({"error": "InternalServerError"}, status=status, headers=headers)
-        shown = [uri for uri in uris if self._shows(uri) and uri not in self.forgotten]
-        self.forgotten.difference_update(uris)
-        return web.json_response({"posts": [self._view(uri) for uri in shown]})
-
-    def _view(self, uri: str) -> dict[str, Any]:
-        author = uri.split("/")[2]
-        view = {"did": author, "handle": "someone.example", "labels": self.labels.get(author, [])}
-        record = {"$type": POST, "text": "invented", "createdAt": "2031-05-14T11:59:59.500Z"}
-        return {"uri": uri, "cid": "bafyaaaa", "author": view, "record": record, "indexedAt": "2031-05-14T12:00:00Z"}
 
 
 def _abort(ws: web.WebSocketResponse) -> None:

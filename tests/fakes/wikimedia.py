@@ -6,6 +6,7 @@ Each connection lasts ``LASTS`` of that time, as at Wikimedia, and gets what hap
 
 import asyncio
 import bisect
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -189,9 +190,10 @@ class FakeEventStreams:
         if isinstance(fault, Stall):
             await self._stop.wait()
             return response
-        while isinstance(fault, Heartbeats) and not self._stop.is_set() and request.transport is not None:
-            await response.write(b":heartbeat\n\n")
-            await asyncio.sleep(0.01)
+        with contextlib.suppress(ConnectionError):
+            while isinstance(fault, Heartbeats) and not self._stop.is_set() and request.transport is not None:
+                await response.write(b":heartbeat\n\n")
+                await asyncio.sleep(0.01)
         if isinstance(fault, Heartbeats):
             return response
         first = self._first(request)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Self
@@ -22,6 +23,14 @@ MOST_IDS = 100
 def snowflake(when: datetime, sequence: int) -> str:
     milliseconds = (when - EPOCH) // timedelta(milliseconds=1) - 1_288_834_974_657
     return str((milliseconds << 22) + sequence % 4_194_304)
+
+
+@dataclass
+class Served:
+    """What one connection could hear, from the beginning of its backfill on; ``until`` None: it still can."""
+
+    since: datetime
+    until: datetime | None = None
 
 
 class FakeX:
@@ -49,6 +58,7 @@ class FakeX:
         self.retweets: dict[str, str] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.looked_up: list[str] = []
+        self.served: list[Served] = []
         self.remaining: int | None = None
         self.port = 0
         self._lines: list[tuple[datetime, bytes]] = []
@@ -102,7 +112,7 @@ class FakeX:
             "id": new, "text": words, "author_id": "1001", "created_at": text(written), "lang": "en",
             "edit_history_tweet_ids": [new],
         } | fields  # fmt: skip
-        matching = [{"id": rule or (self.rules[0]["id"] if self.rules else "1"), "tag": "tocsin"}]
+        matching = [{"id": rule or (self.rules[0]["id"] if self.rules else "1"), "tag": "tocsin:x"}]
         line: dict[str, Any] = {"data": data, "matching_rules": matching}
         if includes is not None:
             line["includes"] = includes
@@ -118,6 +128,16 @@ class FakeX:
         versions = [*self.edits.get(id, [id]), new]
         self.edits |= dict.fromkeys(versions, versions)
         return self.post(words, edit_history_tweet_ids=versions)
+
+    def take_rules_away(self) -> None:
+        """Somebody deletes ours."""
+        self.rules = []
+
+    def set_rules_again(self) -> None:
+        """Somebody deletes ours and sets the same, which get new ids."""
+        for number, rule in enumerate(self.rules):
+            self._next += 1
+            self.rules[number] = rule | {"id": str(116_000 + self._next)}
 
     def say(self, line: bytes) -> None:
         self._lines.append((self.time.now, line + b"\r\n"))
@@ -248,6 +268,7 @@ class FakeX:
         try:
             await response.prepare(request)
             since = self.time.now - timedelta(minutes=minutes)
+            self.served.append(Served(since))
             position = sum(at < since for at, _ in self._lines) if minutes else len(self._lines)
             await self._serve(request, response, position)
         except ConnectionError:
@@ -256,8 +277,13 @@ class FakeX:
             self._left_at = self.time.now
             raise
         finally:
+            self._hear_no_more()
             self._free.set()
         return response
+
+    def _hear_no_more(self) -> None:
+        if self.served and self.served[-1].until is None:
+            self.served[-1].until = self.time.now
 
     async def _crowded(self) -> bool:
         """One that has just left may not have been noticed yet."""
@@ -307,6 +333,7 @@ class FakeX:
             streaming.abort(request)
             return True
         if self.script.due(streaming.Stall) is not None:
+            self._hear_no_more()
             await self._closing.wait()
             return True
         if (broken := self.script.due(streaming.Break)) is not None:

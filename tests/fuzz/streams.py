@@ -184,6 +184,13 @@ TABLE: tuple[Decoder, ...] = (
         documents=as_json([_STATUS, _STATUS | {"id": "119000000000000002"}]),
     ),
     Decoder(
+        name="mastodon-head",
+        kind="json",
+        read=mastodon_statuses.first_of,
+        covers=(mastodon_statuses.first_of,),
+        documents=as_json([_STATUS]),
+    ),
+    Decoder(
         name="mastodon-delete",
         kind="text",
         read=mastodon_statuses.local_id,

@@ -19,7 +19,7 @@ from bot.ingest import (
     replay,
     trouble,
     wikimedia,
-    x_reading,
+    x_cursor,
     x_requests,
 )
 from bot.ingest.polling import Place
@@ -38,9 +38,8 @@ def _headers(text: str) -> object:
         x_requests.date(given),
         x_requests.pause_s(given, NOW),
         x_requests.pause_s(given | {"Retry-After": ""}, NOW),
-        mastodon_requests.asked_s(given, NOW),
-        mastodon_requests.pause_s(given, NOW),
-        mastodon_requests.pause_s({"X-RateLimit-Remaining": text}, NOW),
+        mastodon_requests._asked_s(429, given, NOW),
+        mastodon_requests._count(text),
     )
 
 
@@ -85,7 +84,7 @@ TABLE: tuple[Decoder, ...] = (
         name="headers",
         kind="text",
         read=_text(_headers),
-        covers=(trouble.retry_after_s, x_requests.pause_s, mastodon_requests.pause_s),
+        covers=(trouble.retry_after_s, x_requests.pause_s),
         documents=(b"120", b"Wed, 14 May 2031 12:01:00 GMT", b"2031-05-14T12:05:00Z", b"31 Dec 9999 23:59:59 -1400"),
     ),
     Decoder(
@@ -126,11 +125,15 @@ TABLE: tuple[Decoder, ...] = (
     Decoder(
         name="x-cursor",
         kind="text",
-        read=_text(lambda text: x_reading.Reading(name="x", provider="x", after=text).asked),
-        covers=(),
+        read=_text(x_cursor.parse),
+        covers=(x_cursor.parse,),
         refuses=(errors.UsageError,),
         quotes=True,
-        documents=(b"1936526400000", b"1936526400000:1900000000000000001"),
+        documents=(
+            b"1936526400000",
+            b"1936526400000:1900000000000000001",
+            b"1936526400000:1900000000000000001:60:1936526400000:116001",
+        ),
     ),
     Decoder(
         name="polled-cursor",

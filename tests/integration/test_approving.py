@@ -7,7 +7,7 @@ import pytest
 from bot import approving, config, revoking
 from bot.admin import Actor
 from bot.domain import errors
-from bot.domain.access import Capability
+from bot.domain.access import Capability, Terms
 from bot.domain.alert import event_id
 from bot.domain.delivery import Act, Unknown
 from bot.revoking import Order
@@ -367,9 +367,12 @@ def test_a_token_waits_for_a_retraction_that_somebody_may_still_approve(world):
 GOVERNMENT = {"barred_sectors": ["government"], "barred_cells": [("unrest", "news")], "quota": 5}
 
 
-def set_terms(world, actor=ADA, *, needed=ALL, **fields):
+def set_terms(world, actor=ADA, *, needed=ALL, own=(), **fields):
+    """What waits of it, in words."""
     values = {"provider": "x", "reason": "section 4", "barred_sectors": [], "barred_cells": [], "quota": None} | fields
-    return world.write(approving.set_terms, actor, world.now, values, needed)
+    own_terms = Terms(provider="x", barred_sectors=frozenset(own))
+    waits = world.write(approving.set_terms, actor, world.now, values, needed, own_terms)
+    return None if waits is None else waits.text
 
 
 def terms(world):
@@ -394,13 +397,25 @@ def terms(world):
 def test_terms_that_permit_more_wait_for_a_second_person(world, fields):
     assert set_terms(world, **GOVERNMENT) is None
     assert "another operator" in set_terms(world, **fields)
-    assert terms(world)["quota"] == 5
-    assert {"government"} <= set(terms(world)["barred_sectors"])
-    assert terms(world)["barred_cells"] == [("unrest", "news")]
+    assert terms(world) == GOVERNMENT
     ((proposal, state),) = listed(world).items()
     assert state == "open"
     assert approve(world, proposal) == "the terms of x are set"
     assert terms(world) == {"barred_sectors": [], "barred_cells": [], "quota": None} | fields
+
+
+def test_a_provider_s_own_terms_stand_before_they_are_adopted(world):
+    assert "another operator" in set_terms(world, own=["government/intelligence"])
+    assert world.write(access.terms) == []
+    ((proposal, _),) = listed(world).items()
+    assert approve(world, proposal) == "the terms of x are set"
+
+
+def test_the_proposal_says_what_would_be_opened(world):
+    set_terms(world, **GOVERNMENT)
+    set_terms(world, barred_sectors=["government"])
+    (row,) = world.write(approving.listed, world.now)
+    assert row["target"] == "x: bars government, unrest:news; quota 5 → bars government"
 
 
 def test_what_they_bar_besides_holds_at_once(world):
@@ -446,3 +461,5 @@ def test_account_of_nobody_cannot_relax_terms_and_what_it_bars_holds(world):
     assert terms(world)["barred_sectors"] == ["finance", "government"]
     assert listed(world) == {}
     assert world.audit()[-1].action == "propose-refused"
+    with pytest.raises(errors.RefusedError, match="needs two operators"):
+        set_terms(world, NOBODY, barred_sectors=["finance"])

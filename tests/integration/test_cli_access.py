@@ -110,6 +110,16 @@ def test_the_answer_says_who_has_to_do_what(service: Service) -> None:
     assert "x to sector news" in approved
 
 
+def test_terms_that_permit_more_are_proposed(service: Service) -> None:
+    service("terms", "mastodon", "--bar-sector", "government", "--reason", "section 4", who="ada")
+    done = service.json("terms", "mastodon", "--reason", "section 5", who="ada")
+    assert done["barred_sectors"] == ["government"]
+    assert "another operator" in service("terms", "mastodon", "--reason", "section 5", who="ada").err
+    assert service.json("approve", done["proposal"], who="ben")["done"] == "the terms of mastodon are set"
+    assert service.json("terms", "mastodon")["barred_sectors"] == []
+    assert "another operator" in service("terms", "x", "--reason", "section 4", who="ada").err, "its own terms bar"
+
+
 def test_reinstating_a_sector_is_proposed(service: Service) -> None:
     made = service.json("revoke", "--sector", "news", "--reason", "clause 7", who="ada")
     said = service("reinstate", made["revocation"], "--reason", "settled", who="ada").out

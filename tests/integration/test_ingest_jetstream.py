@@ -11,7 +11,8 @@ import pytest
 from yarl import URL
 
 from bot.domain import errors, post
-from bot.ingest import jetstream_hosts
+from bot.ingest import jetstream_frames, jetstream_hosts
+from bot.ingest.jetstream_position import Stream
 from bot.ingest.source import State
 from tests import streams
 from tests.fakes import sources
@@ -226,6 +227,71 @@ async def test_a_break_while_a_server_is_ahead_loses_nothing_and_is_no_gap(
     assert streams.texts(arrivals) == expected
     again = await streams.take(streams.make_source(fake.url(version)), 4 if version == 1 else 2, arrivals[1].cursor)
     assert streams.texts(again)[-2:] == expected[-2:]
+
+
+@VERSIONS
+async def test_while_our_clock_is_slow_the_cursor_moves_with_it(version: int, fake: sources.FakeJetstream) -> None:
+    """By hours; each minute something happens and the connection breaks."""
+    fake.step = timedelta(minutes=1)
+    events = [fake.add_post("before")]
+    late = [sources.START - timedelta(hours=3)]
+    source = streams.make_source(fake.url(version), clock=lambda: late[0])
+    arrivals: list[post.Arrival] = []
+    async with asyncio.timeout(10), contextlib.aclosing(source.posts(streams.before_all(version, fake))) as posts:
+        for number in range(240):
+            events.append(fake.add_post(f"invented {number}"))
+            late[0] += timedelta(minutes=1)
+            arrivals.append(await anext(posts))
+            if number % 40 == 39:
+                fake.hang_up()
+    assert streams.texts(arrivals) == ["before", *(f"invented {number}" for number in range(239))], "and no gap"
+    cursors = [int(arrival.cursor.split(":")[-1]) for arrival in arrivals]
+    assert cursors == sorted(cursors)
+    assert all(at <= event.time_us for at, event in zip(cursors, events, strict=False)), "what follows comes again"
+    assert len(set(cursors)) > 40
+    if version == 1:
+        *_, before, last = [each for each in fake.cursors() if each is not None]
+        assert before < last, "once our clock has passed where we were"
+
+
+@VERSIONS
+async def test_a_new_process_whose_clock_was_set_back_sees_no_gap_and_goes_on(
+    version: int, fake: sources.FakeJetstream
+) -> None:
+    streams.fill(fake, 3)
+    had = await streams.take(streams.make_source(fake.url(version)), 2, streams.before_all(version, fake))
+    late = sources.START - timedelta(hours=7)
+    source = streams.make_source(fake.url(version), clock=lambda: late)
+    fake.add_post("after it")
+    arrivals = await streams.take(source, 4 if version == 1 else 2, had[-1].cursor)
+    assert streams.texts(arrivals)[-2:] == ["invented 2", "after it"]
+    assert len(streams.texts(arrivals)) == len(arrivals), "there is no gap"
+    assert {arrival.at for arrival in arrivals} == {late}
+    assert all(int(each.cursor.split(":")[-1]) >= int(had[-1].cursor.split(":")[-1]) for each in arrivals)
+
+
+def test_while_our_clock_is_slow_there_is_a_place_to_tell_what_asking_found() -> None:
+    now = sources.START - timedelta(hours=3)
+    frame = jetstream_frames.Frame(round(sources.START.timestamp() * 1_000_000), sources.START, None)
+    stream = Stream("bluesky", None, several=False)
+    stream.connected(now)
+    assert stream.here is None
+    stream.take(frame, "invented.example", dated=jetstream_frames.dated(frame, now))
+    assert stream.here is not None
+    assert stream.here.time_us < frame.time_us
+
+
+async def test_a_gap_is_seen_though_our_clock_was_set_back(fake: sources.FakeJetstream) -> None:
+    streams.fill(fake, 2)
+    had = await streams.take(streams.make_source(fake.url(1)), 2, streams.before_all(1, fake))
+    fake.forget(len(fake.events))
+    fake.step = timedelta(minutes=30)
+    last = fake.add_post("after it")
+    source = streams.make_source(fake.url(1), clock=lambda: sources.START - timedelta(hours=7))
+    gap, after = await streams.take(source, 2, had[-1].cursor)
+    assert isinstance(gap.item, post.Gap)
+    assert (gap.item.since, gap.item.until) == (had[-1].at, jetstream_frames.from_us(last.time_us))
+    assert streams.texts([after]) == ["after it"]
 
 
 async def test_v1_clock_that_was_set_back_is_a_gap_and_followed(fake: sources.FakeJetstream) -> None:

@@ -9,9 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from bot.domain import errors, post
-from bot.ingest import mastodon, mastodon_recheck
+from bot.ingest import mastodon, mastodon_recheck, mastodon_requests, recheck
+from bot.ingest.mastodon_origins import Origins
 from bot.ingest.source import State
 from tests.fakes import mastodon as fakes
 from tests.fakes import streaming
@@ -31,6 +33,7 @@ def make_source(fake: fakes.FakeMastodon, **settings: Any) -> mastodon.MastodonS
     defaults: dict[str, Any] = {
         "token": fakes.TOKEN,
         "connector": streaming.connector(fake.script),
+        "names": lambda: streaming.Names(fake.script),
         "rng": random.Random(1),
         "clock": fake.time.clock,
         "monotonic": fake.time.monotonic,
@@ -138,7 +141,7 @@ async def test_a_status_arrives_as_a_post(fake: fakes.FakeMastodon) -> None:
     )
     assert (second.provider, second.id, second.langs) == (
         "mastodon",
-        "https://away.example/users/ada/statuses/2",
+        f"http://away.example:{fake.port}/users/ada/statuses/2",
         ("en",),
     )
     assert (second.url, second.reply_to) == ("https://away.example/@ada/2", first.id)
@@ -164,7 +167,7 @@ async def test_who_asks_not_to_be_found_is_left_out(fake: fakes.FakeMastodon) ->
     assert texts(arrivals) == ["hidden", "hidden", "hidden", "boost", "a bot"]
     boost = arrivals[3].item
     assert isinstance(boost, post.Post)
-    assert boost.repost_of == "https://away.example/users/ada/statuses/4"
+    assert boost.repost_of == f"http://away.example:{fake.port}/users/ada/statuses/4"
 
 
 async def test_edits_and_deletions(fake: fakes.FakeMastodon) -> None:
@@ -191,16 +194,34 @@ async def test_edits_and_deletions(fake: fakes.FakeMastodon) -> None:
     assert (items[1].text, items[4].text, source.health.skipped) == ("second words", "third words", 1)
 
 
-async def test_an_edit_without_a_time_is_a_deletion_only(fake: fakes.FakeMastodon) -> None:
+async def test_an_update_without_an_edit_tells_the_post_again(fake: fakes.FakeMastodon) -> None:
+    """As when a quote of it is allowed: what we have stays, what we missed comes."""
+    missed = fake.create("<p>missed</p>")
     source = make_source(fake)
     async with Reading(source) as reading:
         await started(fake, source)
-        status = fake.create()
-        fake.say("status.update", json.dumps(status | {"content": "<p>other words</p>"}))
-        fake.create("<p>the end</p>")
-        items = [await reading.next() for _ in range(3)]
-    assert [type(item) for item in items] == [post.Post, post.Deletion, post.Post]
-    assert items[1].id == items[0].id
+        status = fake.create("<p>first words</p>")
+        fake.quote(status["id"])
+        fake.edit(status["id"], "<p>second words</p>")
+        fake.say("status.update", json.dumps(status | {"edited_at": None}))
+        fake.quote(missed["id"])
+        items = [await reading.next() for _ in range(4)]
+    assert [getattr(item, "text", None) for item in items] == ["first words", None, "second words", "missed"]
+
+
+async def test_who_is_told_again_and_asks_not_to_be_found_is_left_out(fake: fakes.FakeMastodon) -> None:
+    source = make_source(fake)
+    async with Reading(source) as reading:
+        await started(fake, source)
+        status, earlier = fake.create(), fake.create(ago=timedelta(days=1))
+        made, _ = await reading.next(), await reading.next()
+        status["account"] |= {"noindex": True}
+        fake.quote(status["id"])
+        gone = await reading.next()
+        earlier["id"] = "109348684737626801"  # of an earlier process
+        fake.say("status.update", json.dumps(earlier | {"account": status["account"]}))
+        also = await reading.next()
+    assert [(gone.id, gone.replaced_by), (also.id, also.replaced_by)] == [(made.id, None), (earlier["uri"], None)]
 
 
 async def test_pages_fill_what_was_missed_and_the_outage_is_told(fake: fakes.FakeMastodon) -> None:
@@ -244,6 +265,33 @@ async def test_too_much_to_fetch_is_a_gap(fake: fakes.FakeMastodon) -> None:
     assert gap.reason.startswith("more than 2 pages")
     again = await take(make_source(fake, most_pages=2), 1, arrivals[-1].cursor)
     assert again
+
+
+async def test_a_page_that_is_too_long_is_asked_for_in_smaller_ones(fake: fakes.FakeMastodon) -> None:
+    for number in range(60):
+        big = 10 <= number < 22
+        fake.create(f"<p>invented {number}</p>", spoiler_text="x" * (900_000 if big else 1))
+    source = make_source(fake)
+    arrivals = await take(source, 61, zero(fake))
+    assert [text.partition("invented ")[2] for text in texts(arrivals)[:10]] == [f"{number}" for number in range(10)]
+    assert len(texts(arrivals)) == 60
+    assert (source.health.last_error, source.health.dropped) == (None, 0)
+
+
+@pytest.mark.parametrize("last", [False, True])
+async def test_a_status_that_is_too_long_alone_is_stepped_over(last: bool, fake: fakes.FakeMastodon) -> None:
+    fake.create("<p>before</p>")
+    fake.create("x" * 9_000_000)
+    if not last:
+        fake.create("<p>after</p>")
+    source = make_source(fake)
+    arrivals = await take(source, 2 if last else 3, zero(fake))
+    assert texts(arrivals) == ["before", *["after"] * (not last)]
+    assert (source.health.last_error, source.health.dropped) == (None, 1)
+    async with Reading(source, arrivals[-1].cursor) as reading:
+        fake.create("<p>later</p>")
+        while getattr(await reading.next(), "text", "") != "later":
+            pass
 
 
 async def test_the_rate_limit_is_kept(fake: fakes.FakeMastodon) -> None:
@@ -346,12 +394,14 @@ async def test_back_pressure_reaches_the_server(fake: fakes.FakeMastodon) -> Non
 
 
 class Keeping(dict[str, str]):
-    """Local id → id, as a store keeps them."""
+    """Local id → id, as a store keeps them of this instance."""
 
-    async def stored(self) -> list[str]:
-        return list(self)
+    async def stored(self, prefix: str) -> list[str]:
+        return [f"{prefix}{each}" for each in self]
 
-    async def post_of(self, local_id: str) -> str | None:
+    async def post_of(self, name: str) -> str | None:
+        host, _, local_id = name.partition("/")
+        assert host.startswith("mastodon.example:")
         return self.get(local_id)
 
 
@@ -462,6 +512,121 @@ async def test_who_asks_not_to_be_found_later_is_left_out_when_asked_again(fake:
     assert {(type(item), item.id) for item in items} == {(post.Deletion, kept[each]) for each in (first, second)}
 
 
+async def test_an_instance_that_clears_old_statuses_away_deletes_nothing(fake: fakes.FakeMastodon) -> None:
+    kept = before(fake, 3)
+    cleared, gone, other = kept
+    for each in (cleared, gone):
+        fake.vacuum(each)
+    fake.elsewhere.remove(kept[gone])
+    fake.delete(other)
+    source = asking(fake, kept)
+    async with Reading(source) as reading:
+        items = await asked_times(fake, reading, 4)
+        assert {item.id for item in items} == {kept[gone], kept[other]}
+        fake.script.add(Break())
+        fake.create("<p>after the outage</p>")
+        while not isinstance(await reading.next(), post.Gap):
+            pass
+        await asked_times(fake, reading, 8)
+    assert fake.strangers.count(kept[cleared]) == 1, "within a day it is not asked again"
+
+
+async def test_what_an_instance_cleared_away_goes_when_it_is_deleted_a_day_later(fake: fakes.FakeMastodon) -> None:
+    kept = before(fake, 1)
+    (only,) = kept
+    fake.vacuum(only)
+    source = asking(fake, kept)
+    async with Reading(source) as reading:
+        assert await asked_times(fake, reading, 2) == []
+        fake.elsewhere.clear()
+        async with ticking(fake, 600):
+            assert (await reading.next()).id == kept[only]
+    assert fake.time.now >= streaming.START + timedelta(days=1)
+
+
+@pytest.mark.parametrize("uri", ["https://away.example:1/5", "ftp://away.example/5", "http://u:p@away.example/5", "x"])
+async def test_where_a_status_was_written_must_say_that_it_is_gone(uri: str, fake: fakes.FakeMastodon) -> None:
+    kept = before(fake, 2)
+    first, second = kept
+    for each in kept:
+        fake.delete(each)
+    kept[first] = uri
+    async with Reading(asking(fake, kept)) as reading:
+        items = await asked_times(fake, reading, 3)
+    assert [item.id for item in items] == [kept[second]]
+
+
+async def test_what_the_instance_itself_wrote_and_has_no_more_is_gone(fake: fakes.FakeMastodon) -> None:
+    own = fake.create(ago=timedelta(days=1), uri=f"{fake.url}/users/bo/statuses/9")
+    fake.vacuum(own["id"])
+    async with Reading(asking(fake, Keeping({own["id"]: own["uri"]}))) as reading:
+        items = await asked_times(fake, reading, 2)
+    assert ([item.id for item in items], fake.strangers) == ([own["uri"]], [])
+
+
+async def test_a_server_inside_our_network_is_not_asked_for_a_stranger(fake: fakes.FakeMastodon) -> None:
+    home = URL("http://mastodon.example:1")
+
+    class Public(streaming.Names):
+        async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[Any]:
+            found = await super().resolve(host, port)
+            return [each | {"host": "192.0.43.8"} for each in found] if host == home.host else found
+
+    origins = Origins(home, names=lambda: Public(fake.script), monotonic=fake.time.monotonic)
+    gone = f"http://away.example:{fake.port}/users/ada/statuses/5"
+    assert not await origins.gone(gone)
+    assert not await origins.gone(f"http://127.0.0.1:{fake.port}/users/ada/statuses/5")
+    assert fake.strangers == []
+    at_home = Origins(URL(fake.url), names=lambda: streaming.Names(fake.script), monotonic=fake.time.monotonic)
+    assert await at_home.gone(gone)
+
+
+async def test_another_instance_is_not_asked_about_what_the_last_one_gave(fake: fakes.FakeMastodon) -> None:
+    kept = before(fake, 1)
+    fake.statuses.clear()
+
+    async def stored(prefix: str) -> list[str]:
+        assert prefix == f"mastodon.example:{fake.port}/"
+        return []
+
+    async def post_of(name: str) -> str | None:
+        return {f"last.example/{each}": uri for each, uri in kept.items()}.get(name)
+
+    source = make_source(fake)
+    source.recheck(mastodon_recheck.Kept(stored=stored, post_of=post_of))
+    async with Reading(source) as reading:
+        await started(fake, source)
+        fake.say("delete", next(iter(kept)))
+        fake.create("<p>the end</p>")
+        assert (await reading.next()).text == "the end"
+
+
+async def test_a_post_is_named_after_its_instance(fake: fakes.FakeMastodon) -> None:
+    status = fake.create()
+    arrivals = await take(make_source(fake), 1, zero(fake))
+    assert arrivals[0].local_id == f"mastodon.example:{fake.port}/{status['id']}"
+
+
+async def test_one_pause_is_for_everything_that_is_asked(fake: fakes.FakeMastodon) -> None:
+    """What is asked again was refused for a while; then pages wait as well."""
+    kept = before(fake, 1)
+    reset = fakes.text(streaming.START + timedelta(seconds=140))
+    limited = Refuse(path="/api/v1/statuses", status=429, headers={"X-RateLimit-Reset": reset})
+    fake.script.add(limited)
+    async with Reading(asking(fake, kept)) as reading:
+        next_one = asyncio.create_task(reading.next())
+        async with ticking(fake):
+            while limited in fake.script.left:
+                await asyncio.sleep(0)
+        pages = asked_for_pages(fake)
+        assert fake.time.now < streaming.START + timedelta(seconds=140)
+        fake.script.add(Break())
+        fake.create("<p>missed</p>")
+        assert (await next_one).text == "missed"
+    assert asked_for_pages(fake) > pages
+    assert fake.time.now >= streaming.START + timedelta(seconds=140)
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 500])
 async def test_only_what_the_api_says_is_gone_is_gone(status: int, fake: fakes.FakeMastodon) -> None:
     """A proxy's 404 is none of the API's; what is always refused does not keep the others from being asked."""
@@ -470,9 +635,8 @@ async def test_only_what_the_api_says_is_gone_is_gone(status: int, fake: fakes.F
     for each in kept:
         del fake.statuses[each]
     body = {} if status in (404, 410) else {"error": "invented"}
-    fake.script.add(
-        *[Refuse(path=f"/api/v1/statuses/{first}", status=status, body=body) for _ in range(mastodon_recheck.TRIES)]
-    )
+    tries = 1 if status in (404, 410) else recheck.TRIES
+    fake.script.add(*[Refuse(path=f"/api/v1/statuses/{first}", status=status, body=body) for _ in range(tries)])
     source = asking(fake, kept)
     async with Reading(source) as reading, ticking(fake):
         gone = await reading.next()
@@ -494,11 +658,11 @@ async def test_an_answer_is_not_lost_where_the_next_request_fails(fake: fakes.Fa
 async def test_what_cannot_be_answered_for_twenty_is_asked_one_by_one(fake: fakes.FakeMastodon) -> None:
     kept = before(fake, 2)
     fake.delete(list(kept)[1])
-    fake.script.add(*[Refuse(path="/api/v1/statuses", status=500) for _ in range(mastodon_recheck.TRIES)])
+    fake.script.add(*[Refuse(path="/api/v1/statuses", status=500) for _ in range(recheck.TRIES)])
     source = asking(fake, kept)
     async with Reading(source) as reading, ticking(fake):
         assert (await reading.next()).id == kept[list(kept)[1]]
-    assert len(asked_again(fake)) == mastodon_recheck.TRIES + 2
+    assert len(asked_again(fake)) >= recheck.TRIES + 2
 
 
 async def test_asking_again_leaves_requests_for_pages(fake: fakes.FakeMastodon) -> None:
@@ -508,7 +672,7 @@ async def test_asking_again_leaves_requests_for_pages(fake: fakes.FakeMastodon) 
     source = asking(fake, kept)
     async with Reading(source) as reading:
         await started(fake, source)
-        fake.remaining = mastodon_recheck.RESERVE + 2
+        fake.remaining = mastodon_requests.RESERVE + 2
         async with ticking(fake):
             assert (await reading.next()).id == kept[ids[99]]
     assert fake.time.now >= streaming.START + 5 * MINUTE

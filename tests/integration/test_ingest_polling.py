@@ -2,8 +2,10 @@
 
 import contextlib
 import gzip
+import inspect
 import json
 import socket
+import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -16,7 +18,7 @@ from yarl import URL
 
 from bot import app, config
 from bot.domain import errors, post
-from bot.ingest import feed, fetching, gdacs, meteoalarm, nws, polling, reach, trouble, usgs
+from bot.ingest import elapsed, feed, fetching, gdacs, meteoalarm, nws, polling, reach, trouble, usgs
 from bot.ingest.source import State
 from tests.fakes import polled
 from tests.fakes.polled import Cut, Drip, FakeSite, Garbage, Refuse, Stall, VirtualTime
@@ -336,7 +338,7 @@ def test_encryption_is_not_given_up_on_the_way() -> None:
 async def test_who_is_sent_away_for_a_day_says_so_to_operators(site: FakeSite) -> None:
     time = VirtualTime(until=timedelta(days=2))
     site.put(PATH, lambda: rss("smoke", at=time.passed).encode())
-    site.script(Refuse(503, {"Retry-After": "86400"}))
+    site.script(Refuse(429, {"Retry-After": "86400"}))
     source = make_source(site, time)
     assert texts(await until_over(source)) == ["smoke"]
     assert 86_400 <= time.waits[0] <= 86_400 + 120
@@ -536,31 +538,227 @@ async def test_nws_is_told_whom_to_contact(site: FakeSite) -> None:
 
 def warning(site: FakeSite, name: str, kind: str, host: str | None = None) -> str:
     return (
-        "<feed xmlns='http://www.w3.org/2005/Atom' xmlns:cap='urn:oasis:names:tc:emergency:cap:1.2'><entry>"
-        f"<title>Red Wind Warning issued for Velmar - Selby</title><cap:identifier>{name}</cap:identifier>"
+        f"<entry><title>Red Wind Warning issued for Velmar - Selby</title><cap:identifier>{name}</cap:identifier>"
         f"<cap:sent>{polled.START.isoformat()}</cap:sent><cap:severity>Extreme</cap:severity>"
         f"<cap:message_type>{kind}</cap:message_type>"
-        f"<link type='application/cap+xml' href='{host or site.url('')}/cap/{name}'/></entry></feed>"
+        f"<link type='application/cap+xml' href='{host or site.url('')}/cap/{name}'/></entry>"
     )
+
+
+class Warnings:
+    """A list of warnings, and the messages behind them, each of which refers to the one that is given."""
+
+    def __init__(self, site: FakeSite, time: VirtualTime) -> None:
+        self.site, self.time = site, time
+        self.listed: list[str] = []
+        site.put(PATH, self._list)
+
+    def add(self, name: str, kind: str, *, of: str = "nothing", host: str | None = None) -> None:
+        reference = f"<references>met@example.org,{of},{polled.START.isoformat()}</references>"
+        self.site.put(f"/cap/{name}", f"<alert xmlns='urn:oasis:names:tc:emergency:cap:1.2'>{reference}</alert>")
+        self.listed.append(warning(self.site, name, kind, host))
+
+    def asked(self) -> list[str]:
+        """In order, the messages that were asked for."""
+        paths = (request.path for request in self.site.requests)
+        return [path.removeprefix("/cap/") for path in paths if path.startswith("/cap/")]
+
+    def source(self, **environment: Any) -> polling.PollingSource:
+        return meteoalarm.source(
+            "meteoalarm", self.site.url(PATH), provider="meteoalarm", **self.time.environment(**environment)
+        )
+
+    def _list(self) -> bytes:
+        head = "<feed xmlns='http://www.w3.org/2005/Atom' xmlns:cap='urn:oasis:names:tc:emergency:cap:1.2'>"
+        return f"{head}{''.join(self.listed)}</feed>".encode()
+
+
+def told(arrivals: list[post.Arrival]) -> list[str]:
+    return [arrival.item.id for arrival in arrivals if isinstance(arrival.item, post.Post)]
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_what_a_cancellation_refers_to_is_asked_on_the_same_host_only(elsewhere: bool, site: FakeSite) -> None:
-    time = VirtualTime(until=5 * MINUTE)
-    listed = [warning(site, "w1", "Alert")]
-    site.put(PATH, lambda: listed[-1].encode())
-    references = f"met@example.org,w1,{polled.START.isoformat()}"
-    site.put(
-        "/cap/w2", f"<alert xmlns='urn:oasis:names:tc:emergency:cap:1.2'><references>{references}</references></alert>"
-    )
+    warnings = Warnings(site, VirtualTime(until=5 * MINUTE))
+    warnings.add("w1", "Alert")
     host = f"http://localhost:{site.port}" if elsewhere else None
-    time.at(2 * MINUTE, lambda: listed.append(warning(site, "w2", "Cancel", host)))
-    found = await until_over(
-        meteoalarm.source("meteoalarm", site.url(PATH), provider="meteoalarm", **time.environment())
+    warnings.time.at(2 * MINUTE, lambda: warnings.add("w2", "Cancel", of="w1", host=host))
+    assert told(await until_over(warnings.source())) == (["w1"] if elsewhere else ["w1", "w2"])
+    assert ("w2" in warnings.asked()) is not elsewhere
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Refuse(302, {"Location": "?again"}),
+        Refuse(301, {"Location": "http://localhost:1/cap/w2"}),
+        Refuse(302, {"Location": "/cap/w2"}),
+        Refuse(302),
+        Refuse(400),
+        Refuse(401),
+        Refuse(403),
+        Refuse(409),
+        Refuse(418),
+        Refuse(500),
+        Cut(),
+        Garbage(),
+    ],
+    ids=str,
+)
+async def test_only_a_message_that_is_not_there_refers_to_nothing(fault: polled.Fault, site: FakeSite) -> None:
+    warnings = Warnings(site, VirtualTime(until=10 * MINUTE))
+    warnings.add("w1", "Alert")
+    warnings.time.at(2 * MINUTE, lambda: warnings.add("w2", "Cancel", of="w1"))
+    site.script(fault, under="/cap/w2")
+    assert told(await until_over(warnings.source())) == ["w1", "w2"]
+    assert warnings.asked() == ["w2", "w2"]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_a_message_that_is_not_there_is_not_asked_for_again(status: int, site: FakeSite) -> None:
+    warnings = Warnings(site, VirtualTime(until=10 * MINUTE))
+    warnings.add("w1", "Alert")
+    warnings.time.at(2 * MINUTE, lambda: warnings.add("w2", "Cancel", of="w1"))
+    site.script(Refuse(status), under="/cap/w2")
+    assert told(await until_over(warnings.source())) == ["w1"]
+    assert warnings.asked() == ["w2"]
+
+
+async def test_messages_that_never_come_hold_back_no_new_warning(site: FakeSite) -> None:
+    """A half-open connection for each: the reading waits for one of them only."""
+    warnings = Warnings(site, VirtualTime(until=3 * MINUTE))
+    warnings.add("w1", "Alert")
+
+    def stall() -> None:
+        for number in range(15):
+            warnings.add(f"c{number}", "Cancel", of="w1")
+        warnings.add("new", "Alert")
+        site.script(Stall(), under="/cap/")
+
+    warnings.time.at(MINUTE / 2, stall)
+    warnings.time.at(2 * MINUTE, lambda: site.script(Refuse(500), under="/cap/"))
+    source = warnings.source(timeout_s=0.3)
+    assert told(await until_over(source))[:2] == ["w1", "new"]
+    assert warnings.asked()[:2] == ["c0", "c1"], "one in the first round, then another one first"
+    assert source.health.state is State.LIVE
+    assert source.health.last_error == "127.0.0.1 is out of order (500), asked for a further document"
+
+
+async def test_what_is_asked_for_in_vain_stands_in_no_others_way(site: FakeSite) -> None:
+    warnings = Warnings(site, VirtualTime(until=20 * MINUTE))
+    for number in range(4):
+        warnings.add(f"w{number}", "Alert")
+
+    def cancel() -> None:
+        for number in range(4):
+            warnings.add(f"c{number}", "Cancel", of=f"w{number}")
+        site.move("/cap/c0", "", 403)
+        site.move("/cap/c1", "", 403)
+
+    warnings.time.at(MINUTE / 2, cancel)
+    source = warnings.source()
+    assert told(await until_over(source)) == ["w0", "w1", "w2", "w3", "c2", "c3"]
+    assert source.health.last_error == "127.0.0.1 refused us (403), asked for a further document"
+    assert source.health.remedy == "nothing to do, it is asked again"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_who_sends_us_away_is_asked_for_no_further_document_until_then(status: int, site: FakeSite) -> None:
+    """Though new warnings are told meanwhile, an update whose message cannot be had among them."""
+    time = VirtualTime(until=62 * MINUTE)
+    warnings = Warnings(site, time)
+    warnings.add("w1", "Alert")
+    asked: list[int] = []
+
+    def more() -> None:
+        for number in range(8):
+            warnings.add(f"c{number}", "Cancel", of="w1")
+        site.script(Refuse(status, {"Retry-After": "3000"}), under="/cap/")
+
+    time.at(MINUTE / 2, more)
+    time.at(5 * MINUTE, lambda: warnings.add("w2", "Alert"))
+    time.at(10 * MINUTE, lambda: warnings.add("u1", "Update"))
+    time.at(45 * MINUTE, lambda: asked.append(len(warnings.asked())))
+    source = warnings.source()
+    assert told(await until_over(source)) == ["w1", "w2", "u1", "c0"]
+    assert asked == [1]
+    assert str(status) in (source.health.last_error or "")
+    assert source.health.remedy
+    assert source.health.state is State.LIVE
+
+
+async def test_a_page_that_cannot_be_had_does_not_hold_back_the_first_one(site: FakeSite) -> None:
+    """Nor is it forgotten, although the list itself does not change any more."""
+    time = VirtualTime(until=20 * MINUTE)
+    site.put("/alerts", lambda: json.dumps({"features": [storm("a1")], "pagination": {"next": following}}).encode())
+    site.put("/more", json.dumps({"features": [storm("a2")]}))
+    following = site.url("/more")
+    site.script(Stall(), Refuse(403), Refuse(429, {"Retry-After": "300"}), under="/more")
+    source = nws.source(
+        "nws", site.url("/alerts"), provider="nws", contact="ada@example.org", **time.environment(timeout_s=0.3)
     )
-    posts = [arrival.item for arrival in found if isinstance(arrival.item, post.Post)]
-    assert [item.id for item in posts] == (["w1"] if elsewhere else ["w1", "w2"])
-    assert ("/cap/w2" in {request.path for request in site.requests}) is not elsewhere
+    found = await until_over(source)
+    assert told(found) == ["a1", "a2"]
+    assert found[0].at < found[1].at - 5 * MINUTE
+
+
+async def test_that_the_first_page_has_not_changed_says_nothing_of_the_next(site: FakeSite) -> None:
+    time = VirtualTime(until=5 * MINUTE)
+    more = [storm("a2")]
+    site.put("/alerts", json.dumps({"features": [storm("a1")], "pagination": {"next": site.url("/more")}}))
+    site.put("/more", lambda: json.dumps({"features": more}).encode())
+    time.at(2 * MINUTE, lambda: more.append(storm("a3")))
+    source = nws.source("nws", site.url("/alerts"), provider="nws", contact="ada@example.org", **time.environment())
+    assert told(await until_over(source)) == ["a1", "a2", "a3"]
+
+
+async def test_an_odd_page_is_not_the_last_one(site: FakeSite) -> None:
+    body = json.dumps({"features": [storm("a1"), {"odd": "HERE"}], "pagination": {"next": site.url("/more")}})
+    site.put("/alerts", body.replace('"HERE"', "NaN"))
+    site.put("/more", json.dumps({"features": [storm("a2")]}))
+    time = VirtualTime(until=2 * MINUTE)
+    source = nws.source("nws", site.url("/alerts"), provider="nws", contact="ada@example.org", **time.environment())
+    assert told(await until_over(source)) == ["a1", "a2"]
+
+
+def storm(name: str) -> dict[str, Any]:
+    properties = {
+        "id": name, "status": "Actual", "messageType": "Alert", "event": "Tornado Warning", "severity": "Extreme",
+        "sent": polled.START.isoformat(), "expires": (polled.START + timedelta(hours=2)).isoformat(),
+    }  # fmt: skip
+    return {"properties": properties, "geometry": None}
+
+
+@pytest.mark.parametrize(
+    ("question", "base", "expected"),
+    [
+        ("https://a.example/1", "https://a.example/list", "https://a.example/1"),
+        ("http://a.example/1?x", "https://a.example/list", "https://a.example/1?x"),
+        ("http://a.example:80/1", "https://a.example/list", "https://a.example/1"),
+        ("https://a.example:443/1", "https://a.example/list", "https://a.example/1"),
+        ("https://a.example/1", "http://a.example/list", "https://a.example/1"),
+        ("http://a.example/1", "http://a.example/list", "http://a.example/1"),
+        ("http://a.example:81/1", "http://a.example:81/list", "http://a.example:81/1"),
+        ("http://a.example:81/1", "https://a.example/list", None),
+        ("https://a.example:81/1", "http://a.example:81/list", None),
+        ("https://b.example/1", "https://a.example/list", None),
+        ("ftp://a.example/1", "https://a.example/list", None),
+        ("/1", "https://a.example/list", None),
+        ("", "https://a.example/list", None),
+        ("http://[", "https://a.example/list", None),
+    ],
+)
+def test_which_addresses_are_on_the_same_server(question: str, base: str, expected: str | None) -> None:
+    found = fetching.beside(question, URL(base))
+    assert (None if found is None else str(found)) == expected
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="another system's monotonic clock goes on by itself")
+def test_a_suspended_machine_loses_no_time() -> None:
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert before <= elapsed.seconds() <= time.clock_gettime(time.CLOCK_BOOTTIME)
+    parameters = inspect.signature(polling.PollingSource).parameters
+    assert parameters["monotonic"].default is elapsed.seconds
 
 
 def test_every_polled_source_is_built_from_its_settings() -> None:

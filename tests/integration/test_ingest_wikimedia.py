@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.domain import errors, post
 from bot.ingest import wikimedia
@@ -52,15 +53,17 @@ def make_source(fake: FakeEventStreams, **settings: Any) -> wikimedia.WikimediaS
     return wikimedia.WikimediaSource("wikimedia", settings.pop("url", fake.url), **settings)
 
 
-async def read(source: wikimedia.WikimediaSource, after: str | None, fake: FakeEventStreams, until: datetime) -> Any:
-    """What it yields until the server's time is ``until``; also the last cursor."""
+async def read(
+    source: wikimedia.WikimediaSource, after: str | None, fake: FakeEventStreams, until: datetime, *, most: int = 9999
+) -> Any:
+    """What it yields until the server's time is ``until``, at ``most`` so many; also the last cursor."""
     found, cursor = [], after
     async with asyncio.timeout(60), contextlib.aclosing(source.posts(after)) as posts:
         async for arrival in posts:
             cursor = arrival.cursor
             if not isinstance(arrival.item, post.Mark):
                 found.append(arrival)
-            if arrival.at >= until:
+            if arrival.at >= until or len(found) == most:
                 break
     return found, cursor
 
@@ -256,6 +259,83 @@ async def test_a_stretch_in_which_the_server_s_times_are_wrong_is_a_gap(fake: Fa
     assert isinstance(gap.item, post.Gap)
     assert (gap.item.since, gap.item.until) == (START + timedelta(minutes=39), START + timedelta(minutes=100))
     assert gap.item.reason == wikimedia.NOT_PLACED
+
+
+def before_each(*times: datetime) -> Garbage:
+    """Events of these times before each of the others."""
+    told = [fakes.change(at=at, number=9_000 + number, bot=True).data for number, at in enumerate(times)]
+    return Garbage(b"".join(b"data: " + data + b"\n\n" for data in told))
+
+
+def hours_of_ticks(fake: FakeEventStreams, hours: float) -> None:
+    for minute in range(int(hours * 60)):
+        tick(fake, START + timedelta(minutes=minute))
+
+
+def with_a_burst(fake: FakeEventStreams, hours: float) -> str:
+    """Its id."""
+    burst(fake, "Port Calder", START + timedelta(hours=hours))
+    fake.events.sort(key=lambda each: each.at)
+    return f"enwiki:Port_Calder:{int((START + timedelta(hours=hours)).timestamp())}"
+
+
+async def test_a_time_that_was_believed_while_our_clock_was_ahead_silences_nothing(fake: FakeEventStreams) -> None:
+    hours_of_ticks(fake, 4)
+    told = with_a_burst(fake, 3)
+    right_at = START + timedelta(minutes=50)
+    ahead = timedelta(hours=10)
+    fake.script(before_each(START + ahead), at=START + timedelta(minutes=30))
+    source = make_source(fake, clock=lambda: fake.now + (ahead if fake.now < right_at else timedelta(0)))
+    (until_then, gap, found), cursor = await read(source, None, fake, START + timedelta(hours=30), most=3)
+    assert until_then.item.until == START + ahead
+    assert gap.item.reason == wikimedia.WAS_AHEAD
+    assert gap.item.since == until_then.item.since == START + timedelta(minutes=15)
+    assert right_at - ENOUGH < gap.item.until < right_at
+    assert found.item.id == told
+    assert wikimedia.Position.parse(cursor).at < START + timedelta(hours=4)
+
+
+async def test_a_cursor_that_lies_ahead_silences_nothing_after_a_restart(fake: FakeEventStreams) -> None:
+    hours_of_ticks(fake, 2)
+    told = with_a_burst(fake, 1)
+    ahead = START + timedelta(hours=10)
+    cursor = wikimedia.Position(at=ahead, told={"enwiki:Port Calder": ahead}, untold=ahead).cursor
+    (gap, found), cursor = await read(make_source(fake), cursor, fake, ahead, most=2)
+    assert gap.item.since is None
+    assert gap.item.until < START + timedelta(minutes=20)
+    assert found.item.id == told
+    assert wikimedia.Position.parse(cursor).at < START + timedelta(hours=2)
+
+
+async def test_a_time_that_was_believed_counts_no_more_when_hours_of_others_follow(fake: FakeEventStreams) -> None:
+    hours_of_ticks(fake, 6)
+    told = with_a_burst(fake, 5)
+    fake.script(before_each(START + timedelta(hours=10)))
+    source = make_source(fake, clock=lambda: fake.now + timedelta(hours=10))
+    with capture_logs() as logs:
+        (gap, found), _ = await read(source, None, fake, START + timedelta(hours=30), most=2)
+    assert START + timedelta(hours=3) < gap.item.until < START + timedelta(hours=3.5)
+    assert found.item.id == told
+    assert any("none of them is counted" in str(entry.get("error")) for entry in logs)
+
+
+@pytest.mark.parametrize(
+    ("old", "asked"),
+    [([1], ["2031-05-16T07:49:30.000Z"]), ([1, 2, 43, 3, 4], ["2031-05-16T07:49:30.000Z", "2031-05-16T00:49:30.000Z"])],
+    ids=["one", "several"],
+)
+async def test_old_events_at_the_start_of_an_answer_make_it_read_nothing_old(
+    fake: FakeEventStreams, old: list[int], asked: list[str]
+) -> None:
+    hours_of_ticks(fake, 60)
+    _, cursor = await read(make_source(fake), None, fake, START + timedelta(minutes=9))
+    fake.now = START + timedelta(hours=50)
+    fake.script(before_each(*(START + timedelta(hours=hour) for hour in old)))
+    begins = len(fake.requests)
+    (gap, *_), _ = await read(make_source(fake), cursor, fake, fake.now, most=1)
+    assert [request.query["since"] for request in fake.requests[begins:]] == asked
+    assert gap.item.since == START + timedelta(minutes=9)
+    assert gap.item.reason == wikimedia.NOT_ASKED
 
 
 async def test_a_burst_that_an_edit_completes_which_came_late_is_told_after_a_restart(fake: FakeEventStreams) -> None:

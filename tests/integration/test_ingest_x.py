@@ -5,22 +5,17 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot import app, config
 from bot.domain import errors, post
-from bot.ingest import x, x_reading, x_requests
+from bot.ingest import x, x_reading
 from bot.ingest.source import State
-from bot.store import posts
-from bot.store.database import Database
-from tests import factories
 from tests.fakes import streaming
 from tests.fakes import x as fakes
 from tests.fakes.streaming import Break, Endless, Nameless, Refuse, Untrusted
-from tests.worlds import World
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 STREAM = "/2/tweets/search/stream"
@@ -98,6 +93,31 @@ def ms(after: timedelta = timedelta(0)) -> str:
     return str(int((streaming.START + after).timestamp() * 1000))
 
 
+@contextlib.asynccontextmanager
+async def ticking(fake: fakes.FakeX, every: timedelta = 20 * SECOND) -> AsyncIterator[None]:
+    """Meanwhile the time goes on, from keep-alive to keep-alive."""
+
+    async def tick() -> None:
+        while True:
+            fake.time.advance_to(fake.time.now + every)
+            fake.time.looked.clear()
+            fake.say(b"")
+            await fake.time.looked.wait()
+
+    clock = asyncio.create_task(tick(), name="ticking")
+    try:
+        yield
+    finally:
+        clock.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await clock
+
+
+def heard(arrival: post.Arrival) -> str:
+    """Until when all was heard, as its cursor says."""
+    return arrival.cursor.partition(":")[0]
+
+
 async def test_a_line_arrives_as_a_post(fake: fakes.FakeX) -> None:
     source = make_source(fake)
     async with Reading(source) as reading:
@@ -154,50 +174,6 @@ async def test_an_edit_that_only_others_asked_for_takes_the_older_version_back_t
     assert (gone.id, end.text, source.health.skipped) == (old, "the end", 1)
 
 
-async def test_rules_are_kept_in_step_and_others_left_alone(fake: fakes.FakeX) -> None:
-    fake.rules = [
-        {"id": "1", "value": "old", "tag": "tocsin"},
-        {"id": "2", "value": "fire lang:en", "tag": "tocsin"},
-        {"id": "3", "value": "somebody's", "tag": "theirs"},
-        {"id": "4", "value": "shared", "tag": "theirs"},
-        {"id": "5", "value": "untagged"},
-    ]
-    source = make_source(fake, rules=["fire lang:en", "flood", "shared"])
-    async with Reading(source) as reading:
-        fake.post("theirs only", rule="3")
-        fake.post("shared", rule="4")
-        assert (await reading.next()).text == "shared"
-    assert [(rule["value"], rule.get("tag")) for rule in fake.rules] == [
-        ("fire lang:en", "tocsin"),
-        ("somebody's", "theirs"),
-        ("shared", "theirs"),
-        ("untagged", None),
-        ("flood", "tocsin"),
-    ]
-    assert source.health.skipped == 1
-
-
-async def test_a_refused_rule_is_named_and_the_others_are_read(fake: fakes.FakeX) -> None:
-    source = make_source(fake, rules=["(bad", "flood"])
-    async with Reading(source) as reading:
-        while source.health.state is not State.LIVE:
-            await asyncio.sleep(0)
-        fake.post("water")
-        assert (await reading.next()).text == "water"
-    assert "X refuses the rule '(bad': There were errors" in (source.health.last_error or "")
-    assert "under rules of [[source]] x" in (source.health.remedy or "")
-
-
-async def test_without_a_rule_there_is_no_stream(fake: fakes.FakeX) -> None:
-    source = make_source(fake, rules=["bad"])
-    async with Reading(source):
-        while not fake.time.slept:
-            await asyncio.sleep(0)
-    assert "took none of the rules" in (source.health.last_error or "")
-    assert fake.time.slept[0] == 5
-    assert not fake.asked(STREAM)
-
-
 async def test_an_outage_without_backfill_is_a_gap(fake: fakes.FakeX) -> None:
     source = make_source(fake)
     async with Reading(source) as reading:
@@ -211,8 +187,8 @@ async def test_an_outage_without_backfill_is_a_gap(fake: fakes.FakeX) -> None:
     assert isinstance(gap.item, post.Gap)
     assert x_reading.LATE <= streaming.START - gap.item.since <= x_reading.LATE + x_reading.DATED
     assert gap.item.until == streaming.START + timedelta(seconds=15) + x_reading.DATED
-    assert before.cursor == ms()
-    assert gap.cursor == after.cursor == ms(timedelta(seconds=15))
+    assert heard(before) == ms()
+    assert heard(gap) == heard(after) == ms(timedelta(seconds=15))
     assert isinstance(after.item, post.Post)
     assert after.item.text == "after"
 
@@ -237,7 +213,7 @@ async def test_backfill_closes_a_short_outage(fake: fakes.FakeX) -> None:
         fake.post("after")
         items = [first.item, await reading.next()]
     assert [item.text for item in items if isinstance(item, post.Post)] == ["meanwhile", "after"]
-    assert ms(-SECOND) <= first.cursor <= ms(), (
+    assert ms(-SECOND) <= heard(first) <= ms(), (
         "until the backfill is through, a crash goes back to where the outage began"
     )
     assert fake.asked(STREAM)[-1]["backfill_minutes"] == "2"
@@ -253,7 +229,7 @@ async def test_backfill_leaves_a_gap_before_its_reach(fake: fakes.FakeX) -> None
     assert isinstance(gap.item, post.Gap)
     assert gap.item.since == streaming.START - 60 * MINUTE - x_reading.LATE
     assert gap.item.until == streaming.START - 5 * MINUTE + x_reading.DATED
-    assert gap.cursor == ms(-5 * MINUTE)
+    assert heard(gap) == ms(-5 * MINUTE)
     assert item.text == "now"
 
 
@@ -346,85 +322,18 @@ async def test_what_is_no_post_is_dropped_and_counted(fake: fakes.FakeX) -> None
     assert source.health.dropped == 5
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "5@5", "9" * 30])
+@pytest.mark.parametrize("cursor", ["", "x", "5@5", "9" * 30, "5:a", "5:1:2:3:4:5", "5:::" + "9" * 19])
 async def test_a_foreign_cursor_is_refused(cursor: str, fake: fakes.FakeX) -> None:
     with pytest.raises(errors.UsageError, match="none of X's"):
         await anext(make_source(fake).posts(cursor))
 
 
-async def test_stored_posts_are_asked_about_and_what_is_gone_is_deleted(fake: fakes.FakeX) -> None:
-    ids = [str(1_900_000_000_000_000_000 + number) for number in range(250)]
-    fake.gone = {ids[0]: "resource-not-found", ids[120]: "not-authorized-for-resource", ids[3]: "something-else"}
-    fake.withheld = {ids[130]}
-    fake.edits = {ids[240]: [ids[240], ids[241]]}
-    source = make_source(fake, stored=keeping(*ids, "not an id"))
-    async with Reading(source) as reading:
-        ticking = asyncio.create_task(tick(fake))
-        gone = [await reading.next() for _ in range(4)]
-        ticking.cancel()
-    assert {item.id for item in gone} == {ids[0], ids[120], ids[130], ids[240]}
-    assert all(isinstance(item, post.Deletion) and item.provider == "x" for item in gone)
-    assert sorted(fake.looked_up) == ids, "each once"
-
-
-async def test_the_recheck_keeps_the_rate_limit_and_survives_refusals(fake: fakes.FakeX) -> None:
-    ids = [str(1_900_000_000_000_000_000 + number) for number in range(201)]
-    fake.gone = dict.fromkeys(ids, "resource-not-found")
-    fake.remaining = 1
-    fake.script.add(Refuse(path=LOOKUP, exactly=True, status=503))
-    source = make_source(fake, stored=keeping(*ids))
-    seen: list[tuple[int, timedelta]] = []
-    async with Reading(source) as reading:
-        ticking = asyncio.create_task(tick(fake))
-        for _ in ids:
-            await reading.next()
-            seen.append((len(fake.looked_up), fake.time.now - streaming.START))
-        ticking.cancel()
-    at = dict(reversed(seen))
-    assert at[100] >= MINUTE, "after a refusal it waits a minute"
-    assert at[200] - at[100] >= 14 * MINUTE, "the window of 15 minutes was used up"
-    assert source.health.last_error is None, "the stream is well"
-
-
-async def test_a_round_that_takes_longer_than_the_terms_allow_is_said(fake: fakes.FakeX) -> None:
-    ids = [str(1_900_000_000_000_000_000 + number) for number in range(300)]
-    fake.gone = {ids[250]: "resource-not-found", ids[150]: "resource-not-found"}
-    source = make_source(fake, stored=keeping(*ids))
-    async with Reading(source) as reading:
-        await reading.next()
-        fake.time.advance_to(fake.time.now + timedelta(hours=25))
-        ticking = asyncio.create_task(tick(fake))
-        await reading.next()
-        ticking.cancel()
-    assert "within 24 hours" in (source.health.last_error or "")
-    assert "narrow the rules" in (source.health.remedy or "")
-
-
-async def test_what_a_store_keeps_is_what_is_asked_about(tmp_path: Path) -> None:
-    world = World(tmp_path / "store.db")
-    with contextlib.closing(world), Database.open(tmp_path / "store.db") as database:
-        for key in ("x|101", "x|102", "bluesky|at://a", "x|103"):
-            await database.write(posts.add, world.candidate(key))
-        await database.write(
-            lambda db: posts.delete(
-                db,
-                post.Deletion(provider="x", id="102", deleted_at=factories.NOW),
-                after_seq=4,
-                stream_at=factories.NOW,
-            )
-        )
-        assert await database.read(posts.kept_ids, "x", factories.NOW - timedelta(days=365)) == ["103", "101"]
-        assert await database.read(posts.kept_ids, "x", factories.NOW + timedelta(days=365)) == []
-
-
 async def test_a_mark_says_how_far_it_has_heard(fake: fakes.FakeX) -> None:
-    async with contextlib.aclosing(make_source(fake).posts(ms())) as reading:
-        ticking = asyncio.create_task(tick(fake))
+    async with contextlib.aclosing(make_source(fake).posts(ms())) as reading, ticking(fake):
         async with asyncio.timeout(10):
             while not isinstance((arrival := await anext(reading)).item, post.Mark):
                 pass
-        ticking.cancel()
-    assert int(arrival.cursor) >= int(ms(timedelta(minutes=5)))
+    assert int(heard(arrival)) >= int(ms(timedelta(minutes=5)))
 
 
 def test_the_configuration_builds_it() -> None:
@@ -439,15 +348,6 @@ def test_the_configuration_builds_it() -> None:
     ]
 
 
-async def tick(fake: fakes.FakeX) -> None:
-    """Keep-alives, 20 s apart."""
-    while True:
-        fake.time.advance_to(fake.time.now + timedelta(seconds=20))
-        fake.say(b"")
-        fake.time.looked.clear()
-        await fake.time.looked.wait()
-
-
 # Clocks, restarts and backfill.
 
 
@@ -455,7 +355,7 @@ async def test_where_the_first_connection_began_is_kept_at_once(fake: fakes.Fake
     async with contextlib.aclosing(make_source(fake).posts(None)) as reading:
         first = await anext(reading)
     assert isinstance(first.item, post.Mark)
-    assert first.cursor == ms()
+    assert heard(first) == ms()
 
 
 @pytest.mark.parametrize("wrong", [-60 * MINUTE, 60 * MINUTE])
@@ -464,7 +364,7 @@ async def test_a_restart_while_our_clock_is_wrong_is_the_same_gap(wrong: timedel
     async with Reading(make_source(fake)) as reading:
         fake.post("before")
         before = await reading.arrival()
-    assert before.cursor == ms()
+    assert heard(before) == ms()
     fake.time.jump(-wrong / 2)
     fake.time.advance_to(streaming.START + 2 * MINUTE)
     async with Reading(make_source(fake), before.cursor) as reading:
@@ -478,7 +378,7 @@ async def test_a_cursor_from_the_future_is_a_gap_since_nobody_knows_when(fake: f
         gap = await reading.arrival()
     assert isinstance(gap.item, post.Gap)
     assert (gap.item.since, gap.item.until) == (None, streaming.START + x_reading.DATED)
-    assert gap.cursor == ms()
+    assert heard(gap) == ms()
 
 
 @pytest.mark.parametrize("wrong", [-60 * MINUTE, 60 * MINUTE])
@@ -499,7 +399,7 @@ async def test_a_kill_in_the_middle_of_a_backfill_goes_back_to_the_outage_whatev
     async with Reading(make_source(fake, backfill_minutes=5), before.cursor) as reading:
         fake.say(b"")
         arrivals = [await reading.arrival() for _ in range(3)]
-    assert {arrival.cursor for arrival in arrivals} == {before.cursor}
+    assert {heard(arrival) for arrival in arrivals} == {heard(before)}
     async with Reading(make_source(fake, backfill_minutes=5), arrivals[0].cursor) as reading:
         items = [await reading.next() for _ in range(4)]
     assert [item.text for item in items] == ["before", "meanwhile 0", "meanwhile 1", "meanwhile 2"]
@@ -515,8 +415,8 @@ async def test_what_is_still_on_its_way_when_the_inbox_is_full_is_not_heard(fake
         late = await reading.arrival()
         fake.post("now")
         now = await reading.arrival()
-    assert late.cursor == ms(), "after a kill here, the gap begins before it"
-    assert now.cursor == ms(MINUTE), "and goes on with what was read, since more may lie in a buffer"
+    assert heard(late) == ms(), "after a kill here, the gap begins before it"
+    assert heard(now) == ms(MINUTE), "and goes on with what was read, since more may lie in a buffer"
 
 
 async def test_a_connection_that_still_counts_after_a_kill_is_waited_for(fake: fakes.FakeX) -> None:
@@ -550,76 +450,6 @@ async def test_a_certificate_that_nobody_trusts_is_waited_out() -> None:
     assert sum(time.slept) >= 60
 
 
-# Rules.
-
-
-async def test_a_rule_that_x_did_not_have_while_we_were_away_is_a_gap_in_spite_of_backfill(fake: fakes.FakeX) -> None:
-    async with Reading(make_source(fake, backfill_minutes=5)) as reading:
-        fake.post("before")
-        before = await reading.arrival()
-    old = fake.rules[0]["id"]
-    fake.time.advance_to(streaming.START + MINUTE)
-    fake.post("of the old rule", rule=old)
-    source = make_source(fake, backfill_minutes=5, rules=["flood"])
-    async with Reading(source, before.cursor) as reading:
-        gap = await reading.arrival()
-        fake.post("of the new rule")
-        assert (await reading.next()).text == "of the new rule"
-    assert isinstance(gap.item, post.Gap)
-    assert gap.item.since == streaming.START - x_reading.LATE
-    assert gap.item.until == streaming.START + MINUTE + x_reading.DATED
-    assert gap.item.reason == "not connected, with rules that X did not have"
-    assert source.health.skipped == 2, "what only the old rule matched"
-
-
-async def test_rules_that_others_took_away_are_set_again_at_the_next_connection(fake: fakes.FakeX) -> None:
-    async with Reading(make_source(fake)) as reading:
-        fake.post("before")
-        await reading.next()
-        fake.rules.clear()
-        fake.time.advance_to(streaming.START + 16 * MINUTE)
-        fake.script.add(Break())
-        fake.say(b"")
-        assert (await reading.next()).reason == "not connected, with rules that X did not have"
-        fake.post("after", rule=fake.rules[0]["id"])
-        assert (await reading.next()).text == "after"
-
-
-async def test_rules_that_cannot_be_looked_through_again_do_not_keep_us_from_connecting(fake: fakes.FakeX) -> None:
-    async with Reading(make_source(fake)) as reading:
-        fake.post("before")
-        await reading.next()
-        fake.time.advance_to(streaming.START + 16 * MINUTE)
-        fake.script.add(Break(), Refuse(path=RULES, status=429, headers={"Retry-After": "800"}))
-        fake.say(b"")
-        assert isinstance(await reading.next(), post.Gap)
-    assert fake.time.slept == [0.25]
-
-
-async def test_rules_that_hang_or_are_refused_are_asked_for_again(
-    fake: fakes.FakeX, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(x_requests, "REQUEST_S", 0.2)
-    fake.script.add(Endless(path=RULES), Refuse(path=RULES, status=429, headers={"Retry-After": "20"}))
-    source = make_source(fake)
-    async with Reading(source) as reading:
-        while source.health.state is not State.LIVE:
-            await asyncio.sleep(0)
-        fake.post("now")
-        assert (await reading.next()).text == "now"
-    assert fake.time.slept == [0.25, 20]
-
-
-async def test_a_refused_rule_does_not_keep_out_the_others_of_its_order(fake: fakes.FakeX) -> None:
-    fake.whole_orders = True
-    source = make_source(fake, rules=["flood", "(bad", "smoke"])
-    async with Reading(source):
-        while source.health.state is not State.LIVE:
-            await asyncio.sleep(0)
-    assert [rule["value"] for rule in fake.rules] == ["flood", "smoke"]
-    assert "X refuses the rule '(bad'" in (source.health.last_error or "")
-
-
 # Waiting.
 
 
@@ -642,91 +472,3 @@ async def test_who_is_asked_to_wait_for_no_time_waits_longer_each_time(fake: fak
         while source.health.state is not State.LIVE or fake.script.left:
             await asyncio.sleep(0)
     assert fake.time.slept == [1, 2, 4, 8, 16, 16]
-
-
-# Deletions.
-
-
-async def test_deletions_are_asked_about_while_the_stream_is_refused_for_a_day(fake: fakes.FakeX) -> None:
-    ids = [str(1_900_000_000_000_000_000 + number) for number in range(250)]
-    fake.gone = {ids[0]: "resource-not-found"}
-    fake.script.add(Refuse(path=STREAM, exactly=True, status=429, headers={"Retry-After": "86400"}))
-    async with Reading(make_source(fake, stored=keeping(*ids))) as reading:
-        gone = await reading.next()
-        assert (gone.id, len(fake.asked(STREAM))) == (ids[0], 1)
-    assert fake.time.now < streaming.START + MINUTE
-
-
-async def test_a_service_that_starts_again_and_again_comes_to_all_posts(fake: fakes.FakeX) -> None:
-    ids = [str(1_900_000_000_000_000_000 + number) for number in range(550)]
-    cursor = None
-    for _ in range(6):
-        async with contextlib.aclosing(make_source(fake, stored=keeping(*reversed(ids))).posts(cursor)) as reading:
-            began, cursor = await anext(reading), (await anext(reading)).cursor
-        assert isinstance(began.item, post.Mark | post.Gap)
-    assert fake.looked_up[:550] == ids[::-1], "the newest first"
-    assert fake.looked_up[550:] == ids[:-51:-1], "and around"
-
-
-async def test_a_deletion_is_told_before_the_cursor_goes_on(fake: fakes.FakeX) -> None:
-    ids = [str(1_900_000_000_000_000_000 + number) for number in range(250)]
-    fake.gone = {ids[220]: "resource-not-found"}
-    async with contextlib.aclosing(make_source(fake, stored=keeping(*ids)).posts(None)) as reading:
-        await anext(reading)
-        gone, mark = await anext(reading), await anext(reading)
-    assert isinstance(gone.item, post.Deletion)
-    assert (gone.item.id, gone.cursor) == (ids[220], ms())
-    assert (type(mark.item), mark.cursor) == (post.Mark, f"{ms()}:{ids[150]}")
-
-
-async def test_what_is_no_id_of_x_does_not_keep_the_others_from_being_asked_about(fake: fakes.FakeX) -> None:
-    good = "1900000000000000001"
-    fake.gone = {good: "resource-not-found"}
-    stored = keeping("at://a", "9" * 19, "9" * 30, "\u0661\u0662", good)
-    async with Reading(make_source(fake, stored=stored)) as reading:
-        ticking = asyncio.create_task(tick(fake))
-        assert (await reading.next()).id == good
-        ticking.cancel()
-    assert fake.looked_up == [good]
-
-
-WITHHELD = {"copyright": False, "country_codes": ["XX"]}
-
-
-@pytest.mark.parametrize("whose", ["its own", "its original's"])
-async def test_what_is_withheld_in_a_country_is_left_out_and_taken_back(whose: str, fake: fakes.FakeX) -> None:
-    original = "1900000000000000001"
-    fields: dict[str, Any] = {"withheld": WITHHELD}
-    if whose != "its own":
-        said = {"id": original, "text": "Smoke in full", "withheld": WITHHELD}
-        fields = {"referenced_tweets": [{"type": "retweeted", "id": original}], "includes": {"tweets": [said]}}
-    source = make_source(fake)
-    async with Reading(source) as reading:
-        withheld = fake.post("RT Smoke", **fields)
-        fake.post("the end")
-        assert (await reading.next()).text == "the end"
-    assert source.health.skipped == 1
-
-    fake.withheld = {withheld if whose == "its own" else original}
-    fake.retweets = {} if whose == "its own" else {withheld: original}
-    async with Reading(make_source(fake, stored=keeping(withheld, original + "1"))) as reading:
-        ticking = asyncio.create_task(tick(fake))
-        assert (await reading.next()).id == withheld
-        ticking.cancel()
-
-
-async def test_an_edit_with_an_id_that_is_lower_is_one_too(fake: fakes.FakeX) -> None:
-    async with Reading(make_source(fake)) as reading:
-        old = fake.post("first words")
-        await reading.next()
-        fake.skewed = -60 * MINUTE
-        new = fake.edit(old, "second words")
-        gone, item = await reading.next(), await reading.next()
-    assert int(new) < int(old)
-    assert isinstance(gone, post.Deletion)
-    assert (gone.id, gone.replaced_by, item.id) == (old, new, new)
-
-    async with Reading(make_source(fake, stored=keeping(old, new))) as reading:
-        ticking = asyncio.create_task(tick(fake))
-        assert (await reading.next()).id == old
-        ticking.cancel()

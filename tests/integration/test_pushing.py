@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import sqlite_utils
 from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from yarl import URL
 from bot.domain import errors, post
 from bot.ingest.ingester import Ingester
 from bot.ingest.push import PushSource
-from bot.store import pushed, sources
+from bot.store import migrations, pushed, sources
 from bot.store.database import Database
 from bot.web import pushing, server
 from bot.web.guard import Guard
@@ -30,6 +31,7 @@ from bot.web.pushing import Door, Pushing
 from tests import factories
 
 SECRET = "an invented secret"
+ENDED = timedelta(hours=1)  # so old is no signature good
 
 
 class Room:
@@ -80,10 +82,13 @@ class Room:
             return answer.status, await answer.json()
 
     @contextlib.asynccontextmanager
-    async def half_sent(self, body: bytes) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    async def half_sent(
+        self, body: bytes, *, signature: str | None = None, late: timedelta = timedelta(0)
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """A connection on which all but the last byte of a signed body has come."""
         reader, writer = await asyncio.open_connection(self.address.host, self.address.port)
-        head = f"X-Tocsin-Signature: {self.sign(body)}\r\nContent-Length: {len(body)}\r\n\r\n"
+        signature = self.sign(body, late=late) if signature is None else signature
+        head = f"X-Tocsin-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(b"POST /ingest/control-room HTTP/1.1\r\nHost: a\r\n" + head.encode() + body[:-1])
         await writer.drain()
         try:
@@ -249,6 +254,36 @@ async def test_signatures_are_forgotten_when_they_are_over(room: Room) -> None:
     assert await room.database.read(lambda db: db["push_signatures"].count) == 1
 
 
+async def test_signatures_are_forgotten_although_the_clock_was_far_behind_at_the_start(room: Room) -> None:
+    now, room.now = room.now, room.now - timedelta(days=4000)
+    await room.restart()
+    assert (await room.push(lines(1)))[0] == 202
+    room.now = now  # somebody sets it
+    for number in range(200):
+        assert (await room.push(lines(number)))[0] == 202
+        room.now += timedelta(minutes=11)
+        room.passed_s += 660.0
+    assert await room.database.read(lambda db: db["push_signatures"].count) < 150
+
+
+async def test_a_clock_that_is_set_forward_for_hours_and_back_makes_no_request_good_again(room: Room) -> None:
+    def passes(minutes: int) -> None:
+        room.now += timedelta(minutes=minutes)
+        room.passed_s += 60.0 * minutes
+
+    room.now += timedelta(hours=12)  # somebody sets it
+    passes(30)
+    body = lines(1)
+    signature = room.sign(body)
+    assert (await room.push(body, signature=signature))[0] == 202
+    for number in range(2, 10):
+        passes(60)
+        assert (await room.push(lines(number)))[0] == 202
+    room.now -= timedelta(hours=12)
+    passes(240)
+    assert (await room.push(body, signature=signature))[0] == 409
+
+
 async def test_every_refusal_of_a_signature_reads_the_same(room: Room) -> None:
     body = lines(1)
     good = room.sign(body)
@@ -314,8 +349,9 @@ async def test_a_body_without_a_length_is_measured_while_it_comes(room: Room) ->
         for _ in range(40):
             yield b" " * 65536
 
+    signed = {"X-Tocsin-Signature": room.sign(b"")}
     with contextlib.suppress(aiohttp.ClientConnectionError):
-        async with room.http.post("/ingest/control-room", data=endless()) as answer:
+        async with room.http.post("/ingest/control-room", data=endless(), headers=signed) as answer:
             assert answer.status == 413
     assert await room.waiting() == []
 
@@ -337,16 +373,48 @@ async def test_a_body_that_stops_coming_is_given_up(room: Room) -> None:
     assert room.held() == 0
 
 
-async def test_what_slow_senders_hold_is_bounded_and_comes_free_again(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+async def test_whoever_sends_slowest_makes_room_for_the_others(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushing, "HELD_MOST_BYTES", 1000)
+    async with room.half_sent(line(1).ljust(501)) as (first, _), room.half_sent(line(1).ljust(301)):
+        await until(lambda: room.held() == 800)
+        assert (await room.push(line(2).ljust(500)))[0] == 202
+        async with asyncio.timeout(20):
+            assert b" 503 " in await first.readline()
+        assert "too much is being sent" in (room.source.health.last_error or "")
+        assert (await room.push(line(3)))[0] == 202
+        assert room.held() == 300, "the other one may go on"
+    await until(lambda: room.held() == 0)
+    assert await room.waiting() == [line(2), line(3)]
+
+
+async def test_whoever_signs_with_a_wrong_time_makes_room_first(
+    room: Room, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(pushing, "HELD_MOST_BYTES", 1000)
-    async with room.half_sent(line(1) + b" " * 800):
-        await until(lambda: room.held() > 800)
-        assert (await room.push(line(2) + b" " * 200))[0] == 503
-        assert "Retry-After" in room.headers
-    await until(lambda: room.held() == 0)
-    assert (await room.push(line(2) + b" " * 200))[0] == 202
+    async with room.half_sent(line(1).ljust(401)), room.half_sent(line(4).ljust(401), late=ENDED) as (late, _):
+        await until(lambda: room.held() == 800)
+        assert (await room.push(line(2).ljust(300)))[0] == 202
+        async with asyncio.timeout(20):
+            assert b" 503 " in await late.readline()
+    assert capsys.readouterr().out.count("too much is being sent at the same time") == 1
+
+
+async def test_no_body_is_taken_whose_signature_is_none(room: Room) -> None:
+    async with room.half_sent(line(1), signature="t=1,v1=0") as (reader, _), asyncio.timeout(20):
+        assert b" 401 " in await reader.readline()
+        assert room.held() == 0
+
+
+async def test_what_all_hold_is_never_more_than_the_bound_and_nothing_of_what_is_given_up_is_taken(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushing, "HELD_MOST_BYTES", 3000)
+    bodies = [lines(*range(10 * n, 10 * n + 9)) for n in range(30)]
+    answers = await asyncio.gather(*(room.push(body) for body in bodies))
+    assert {status for status, _ in answers} <= {202, 503}
+    taken = [body for body, (status, _) in zip(bodies, answers, strict=True) if status == 202]
+    assert sorted(await room.waiting()) == sorted(b"\n".join(taken).split(b"\n") if taken else [])
+    assert room.held() == 0
 
 
 @pytest.mark.parametrize(
@@ -398,13 +466,65 @@ async def test_requests_at_the_same_time_get_no_more_than_one_after_the_other(ro
     assert len(await room.waiting()) == 10
 
 
-async def test_what_was_not_taken_does_not_count(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_did_not_fit_counts_as_sent(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     room.per_second = 2.0
     await room.restart()
     with monkeypatch.context() as small:
         small.setattr(pushing, "WAITING_MOST", 3)
         assert (await room.push(lines(*range(10))))[0] == 503
-    assert (await room.push(lines(*range(9))))[0] == 202
+    assert (await room.push(lines(*range(9))))[0] == 429
+
+
+async def test_what_could_not_be_stored_or_was_taken_before_does_not_count(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> int:
+        raise errors.StoreError("store: the disk is full; free some space")
+
+    room.per_second = 2.0
+    await room.restart()
+    with monkeypatch.context() as broken:
+        broken.setattr(room.database, "write", full)
+        assert (await room.push(lines(*range(10))))[0] == 503
+    body = lines(*range(2))
+    signature = room.sign(body)
+    assert (await room.push(body, signature=signature))[0] == 202
+    room.now += timedelta(seconds=2)
+    assert (await room.push(body, signature=signature))[0] == 409
+    assert (await room.push(lines(3)))[0] == 202
+
+
+async def test_what_waits_is_known_however_it_came_and_went(room: Room) -> None:
+    await room.push(lines(1, 2))
+    room.now += timedelta(seconds=1)
+    await room.push(lines(2, 3, 3))
+    assert await weight(room) == (3, len(line(1)) * 3)
+    arrivals = await room.take(2)
+    await room.record(arrivals[-1].cursor)
+    await room.database.write(pushed.forget, "control-room")
+    assert await weight(room) == (1, len(line(3)))
+    await room.database.write(pushed.expire, room.now + ENDED, ["other"])
+    assert await weight(room) == (0, 0)
+
+
+async def test_an_older_store_knows_what_waits(tmp_path: Path) -> None:
+    path = tmp_path / "older.db"
+    with contextlib.closing(sqlite_utils.Database(path)) as db:
+        migrations._steps.apply(db, stop_before="m007_pushed_sums")
+        for number in (1, 2):
+            db.execute("INSERT INTO pushed VALUES (NULL, 'control-room', ?, ?, ?)", [str(number), line(number), "2031"])
+        db.conn.commit()
+    with Database.open(path) as database:
+        assert await database.read(pushed.waiting, "control-room") == 2
+        assert await database.read(pushed.weight, "control-room") == 2 * len(line(1))
+
+
+async def weight(room: Room) -> tuple[int, int]:
+    """Lines and bytes."""
+    return (
+        await room.database.read(pushed.waiting, "control-room"),
+        await room.database.read(pushed.weight, "control-room"),
+    )
 
 
 async def test_a_store_that_cannot_be_written_is_no_202(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,7 @@ def test_opening_twice_migrates_once(path):
             applied = database._in_transaction(lambda db: list(db.query("SELECT name FROM _sqlite_migrations")))
             assert [step["name"] for step in applied] == [
                 "m001_first", "m002_memories", "m003_readers", "m004_terms", "m005_sources", "m006_local_ids",
+                "m007_pushed_sums",
             ]  # fmt: skip
 
 

@@ -27,7 +27,8 @@ def main(sources: tuple[str, ...], seed: int) -> None:
             f"{report.in_gaps:>5} in {report.gaps:>3} gaps ({report.covered:>4} covered) {report.lives:>4} lives "
             f"{len(report.used):>2} of {len(TROUBLES[name])} troubles; missing {len(report.missing)}, "
             f"invented {len(report.invented)}, kept {len(report.kept)}, altered {len(report.altered)}, "
-            f"repeated {len(report.repeated)} "
+            f"repeated {len(report.repeated)}, "
+            f"broke {len(report.broke)}, early {report.early} "
             f"({time.monotonic() - began:.0f} s)"
         )
     raise SystemExit(unclean > 0)

@@ -440,6 +440,7 @@ async def _report(name: str, author: Author, used: set[Trouble], lived: Soak) ->
         await lived.held(),
         lives=lived.lives,
         repeated=lived.repeated,
+        broke=lived.broke,
         used=used,
         since=polled.START,
     )

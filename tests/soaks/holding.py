@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from bot.detection.detector import Detector
 from bot.domain import post, times
 from bot.domain.access import ProviderSet
 from bot.ingest.ingester import Ingester
-from bot.ingest.source import Source
+from bot.ingest.source import Source, SourceHealth, State
 from bot.pipeline.classifying import Judged
 from bot.pipeline.detecting import Detecting
 from bot.store import sources
@@ -28,6 +28,7 @@ from classifiers.api import CATEGORIES, Classification
 
 INBOX = 8  # small, so that a kill costs little and back-pressure is the rule
 BATCH = 4
+EARLY = timedelta(hours=12)  # clocks are set by up to so much in most soaks
 REPORT = Classification(
     categories=dict.fromkeys(CATEGORIES, 0.01) | {"fire": 0.99},
     places=(),
@@ -84,7 +85,8 @@ class Held:
 class Report:
     """``missing``: emitted, not held, in no gap; ``invented``: held, never emitted, so that something is there twice or
     wrong; ``kept``: words that had to go; ``altered``: held with other words; ``repeated``: posts that a source brought
-    more than once in one life. ``covered``: held although a gap says that it was missed."""
+    more than once in one life; ``early``: gaps from before the soak began; ``broke``: what sources did not survive.
+    ``covered``: held although a gap says that it was missed."""
 
     source: str
     emitted: int
@@ -100,10 +102,14 @@ class Report:
     kept: tuple[str, ...]
     altered: tuple[str, ...]
     repeated: tuple[str, ...]
+    early: int
+    broke: tuple[str, ...]
 
     @property
     def clean(self) -> bool:
-        return not (self.missing or self.invented or self.kept or self.altered or self.repeated)
+        return not (
+            self.missing or self.invented or self.kept or self.altered or self.repeated or self.early or self.broke
+        )
 
 
 class Soak:
@@ -131,6 +137,7 @@ class Soak:
         self.lives = 0
         self.killed = 0
         self.repeated: list[str] = []
+        self.broke: list[str] = []
         self.sources: list[Source] = []
         self._path = path
         self._make = make
@@ -200,6 +207,7 @@ class Soak:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                self.broke += [each.health.last_error or "" for each in made if _broke(each.health)]
 
     async def _record(self, detecting: Detecting) -> bool:
         """Until the last arrival is recorded (True), or until it is killed (False)."""
@@ -215,6 +223,8 @@ class Soak:
                     self.repeated.append(each[1])
                 seen.add(each)
             fate = self._rng.random()
+            if self.over.is_set():
+                fate = 1.0  # what is on its way is recorded
             if fate < self._deaths / 2:
                 self.killed += 1
                 return False
@@ -236,6 +246,7 @@ def account(
     used: Iterable[Trouble],
     since: datetime,
     repeated: Iterable[str] = (),
+    broke: Iterable[str] = (),
     asks_again: bool = False,
 ) -> Report:
     """``since``: what was emitted before that is none of ours, and may be held or not. ``asks_again``: the source asks
@@ -267,7 +278,14 @@ def account(
             if each.gone_at is None and (not words or each.text not in (None, words))
         ),
         repeated=tuple(repeated),
+        early=sum(gap.since is not None and gap.since < since - EARLY for gap in held.gaps),
+        broke=tuple(broke),
     )
+
+
+def _broke(health: SourceHealth) -> bool:
+    """Did it meet something that the ingester calls a defect?"""
+    return health.state is State.FAILED or (health.last_error or "").startswith("source ")
 
 
 def _held(db: Tables) -> Held:

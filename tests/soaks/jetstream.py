@@ -1,5 +1,6 @@
 """Bluesky's Jetstream, both protocols, plain and packed: a town of three hundred that posts, edits, deletes and leaves,
-an AppView that is asked what the stream did not tell, and a second host that offers no encryption.
+an AppView that is asked what the stream did not tell, for hours behind and at times without most of its posts, the
+authors' own server, and a second host that offers no encryption.
 
 A clock that is set moves the times of the server's events: those of the future are taken as of now, so nothing of them
 may be missing; v1 cannot be asked for what it dated before we came, which has to be a gap.
@@ -16,8 +17,9 @@ import itertools
 import math
 import random
 import socket
+import zlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,13 +27,15 @@ from typing import Any, Self
 from unittest import mock
 
 from bot.domain import post
+from bot.ingest.bluesky_recheck import Kept
 from bot.ingest.jetstream import JetstreamSource
 from bot.ingest.source import State
 from bot.store import posts
 from bot.store.database import Database
 from tests.fakes import sources
+from tests.fakes.bluesky import FakeAppView, FakeRecords
 from tests.fakes.jetstream_faults import Cut, Drop, EndWith, Fault, Garbage, PackWith, Refuse, Slow, Split, Stall
-from tests.fakes.sources import Event, FakeAppView, FakeJetstream
+from tests.fakes.sources import Event, FakeJetstream
 from tests.soaks.holding import Emitted, Held, Report, Soak, Trouble, account
 
 TROUBLES = frozenset(Trouble)
@@ -40,7 +44,11 @@ AUTHORS = 300
 CLOCK = 1000  # an author that never leaves
 EVENTS_AN_HOUR = 24
 STEP = timedelta(hours=1) / EVENTS_AN_HOUR
-CALM = 14  # hours in which all is asked that is to be asked
+CALM = 30  # hours in which all is asked that is to be asked
+LAG, LAGGING = timedelta(hours=5), range(59, 66)  # of the AppView, and when
+OUTAGES = {30: 2, 66: 2, 77: 8, 84: 8}  # when the AppView knows only one in so many
+OUTAGE = timedelta(minutes=40)
+WRONG = timedelta(hours=1)  # more than that is due to a clock that was set
 HIDDEN = {"values": [{"val": "!no-unauthenticated"}]}
 
 FAULTS: dict[int, tuple[tuple[Fault, Trouble], ...]] = {
@@ -135,6 +143,7 @@ class Town:
     _versions: dict[str, list[Words]] = field(default_factory=lambda: defaultdict(list))
     _left: set[int] = field(default_factory=set)
     _authors: dict[str, int] = field(default_factory=dict)
+    _ended: dict[str, datetime] = field(default_factory=dict)
     _number: int = 0
 
     def one(self) -> None:
@@ -164,6 +173,11 @@ class Town:
         made = self.fake.add_post(text, author=author)
         self._authors[made.uri] = author
         self._write(made, made.uri, text)
+
+    def stood(self, uri: str, at: datetime) -> bool:
+        """Was it there at that time?"""
+        ended = self._ended.get(uri)
+        return uri in self._versions and self._versions[uri][0].at <= at and (ended is None or at < ended)
 
     def emitted(self, held: Held) -> list[Emitted]:
         return [
@@ -213,7 +227,7 @@ class Town:
                 self._gone(uri)
 
     def _gone(self, uri: str) -> None:
-        self._versions[uri][-1].gone_at = self.time.now
+        self._versions[uri][-1].gone_at = self._ended[uri] = self.time.now
         del self.standing[uri]
 
     def _of(self, author: int) -> list[str]:
@@ -224,6 +238,27 @@ class Town:
 
     def _somebody(self) -> int:
         return self.rng.choice([each for each in range(AUTHORS) if each not in self._left])
+
+
+@dataclass
+class Sight:
+    """What the AppView knows of the town."""
+
+    town: Town
+    lag: timedelta = timedelta(0)
+    one_in: int = 1
+    until: datetime = sources.START
+    behind: int = 0  # how often it said something that was no longer, or not yet, so
+    blind: int = 0  # how often it left out what stood
+
+    def __call__(self, uri: str) -> bool:
+        now = self.town.time.now
+        shown, stands = self.town.stood(uri, now - self.lag), uri in self.town.standing
+        self.behind += shown is not stands
+        if now < self.until and zlib.crc32(uri.encode()) % self.one_in:
+            self.blind += stands
+            return False
+        return shown
 
 
 class Unencrypted:
@@ -270,10 +305,16 @@ def _names(failures: list[str]) -> Iterator[None]:
 class Days:
     """What happens hour by hour, and that the next one waits until all of this one has been recorded."""
 
-    def __init__(self, version: int, compress: bool, fake: FakeJetstream, view: FakeAppView, town: Town) -> None:
+    def __init__(
+        self, version: int, compress: bool, fake: FakeJetstream, view: FakeAppView, records: FakeRecords, sight: Sight
+    ) -> None:
         self.happened: set[Trouble] = set()
+        self.seen: set[str] = set()  # of wrong clocks, in what the source said
+        self.away: list[tuple[datetime, datetime]] = []  # by the server's times, and so is the next one
+        self.wrong: list[tuple[datetime, datetime]] = []
         self._version, self._compress = version, compress
-        self._fake, self._view, self._town, self._time = fake, view, town, town.time
+        self._fake, self._view, self._records, self._sight = fake, view, records, sight
+        self._town, self._time = sight.town, sight.town.time
         self._recorded: set[str] = set()
         self._hours = 0
         self._forgotten: set[str] = set()
@@ -284,6 +325,12 @@ class Days:
         if isinstance(arrival.item, post.Post):
             self._recorded.add(arrival.item.text)
             self._time.changed.set()
+            if abs(arrival.item.received_at - self._time.now) > WRONG:
+                self.seen.add("ours")
+            if self._time.theirs_wrong < -WRONG and self._time.ours() - arrival.at > WRONG:
+                self.seen.add("behind")
+            if self._time.theirs_wrong > WRONG and "in the future" in (self._soak.sources[-1].health.last_error or ""):
+                self.seen.add("ahead")
         return False
 
     async def run(self, soak: Soak) -> None:
@@ -295,6 +342,7 @@ class Days:
             await self._trouble(hour)
             await self._hour()
         self._view.bad.clear()
+        self._records.bad.clear()
         calm = 0
         while calm < CALM:
             lives = soak.lives
@@ -338,6 +386,9 @@ class Days:
             self._fake.hang_up()
         if hour % 5 == 0:
             self._bad_day(hour // 5)
+        self._sight.lag = LAG if hour in LAGGING else timedelta(0)
+        if hour in OUTAGES:
+            self._sight.one_in, self._sight.until = OUTAGES[hour], self._time.now + OUTAGE
         match hour:
             case 38:
                 await self._away(Trouble.GONE_A_MINUTE, timedelta(minutes=1))
@@ -359,7 +410,8 @@ class Days:
                 await self._clock(theirs=timedelta(0))
 
     def _bad_day(self, number: int) -> None:
-        """Of the AppView: some answers that are none, and posts that it forgets for once."""
+        """Of the AppView: some answers that are none, and posts that it forgets for once; and of the servers."""
+        self._records.bad.append((503, {}))
         self._view.bad.append(BAD_ANSWERS[number % len(BAD_ANSWERS)])
         some = [uri for uri in self._town.standing if uri not in self._forgotten][::7]
         self._forgotten.update(some)
@@ -368,12 +420,14 @@ class Days:
     async def _clock(self, *, ours: timedelta | None = None, theirs: timedelta | None = None) -> None:
         """Ours is set while it runs; who sets the server's begins it anew, and things happen before we are back."""
         if ours is not None:
-            self.happened.add(Trouble.OUR_CLOCK)
             self._time.ours_wrong = ours
             self._fake.hang_up()
             return
         assert theirs is not None
-        self.happened.add(Trouble.THEIR_CLOCK)
+        if theirs:
+            self._wrong_since = self._time.now + min(theirs, timedelta(0))
+        else:
+            self.wrong.append((self._wrong_since - WRONG, self._time.now + WRONG))
         await self._fake.go()
         self._time.theirs_wrong = theirs
         await self._fake.come()
@@ -393,6 +447,7 @@ class Days:
                 await self._until(self._time.anybody_sleeps)
                 self._time.advance(timedelta(0))
         self._fake.expire()
+        self.away.append((began - WRONG, self._time.now + WRONG))
         await self._fake.come()
 
 
@@ -404,20 +459,23 @@ async def _soak(name: str, version: int, compress: bool, folder: Path, seed: int
         stack.enter_context(_names(failures))
         fake = await stack.enter_async_context(FakeJetstream(clock=time.theirs, stamped=True))
         town = Town(fake, time, random.Random(seed), syncs_lose=version == 2)
-        view = await stack.enter_async_context(FakeAppView(lambda uri: uri in town.standing))
+        sight = Sight(town)
+        view = await stack.enter_async_context(FakeAppView(sight))
+        records = await stack.enter_async_context(FakeRecords(lambda uri: uri in town.standing))
         unencrypted = await stack.enter_async_context(Unencrypted())
         here = fake.url(version).replace("127.0.0.1", HOST)
         there = f"wss://{HOST}:{unencrypted.port}/subscribe"
 
         def make(database: Database) -> Sequence[JetstreamSource]:
             source = JetstreamSource(
-                "bluesky", [here, there], compress=compress, dictionary=dictionary, appview=view.url, heartbeat_s=0.2,
-                rng=random.Random(lived.lives), clock=time.ours, monotonic=time.monotonic, sleep=time.sleep,
+                "bluesky", [here, there], compress=compress, dictionary=dictionary, appview=view.url,
+                directory=records.url, heartbeat_s=0.2, rng=random.Random(lived.lives), clock=time.ours,
+                monotonic=time.monotonic, sleep=time.sleep,
             )  # fmt: skip
-            source.recheck(lambda: database.read(posts.kept_ids, "bluesky", sources.START - timedelta(days=30)))
+            source.recheck(_kept(database, time))
             return [source]
 
-        days = Days(version, compress, fake, view, town)
+        days = Days(version, compress, fake, view, records, sight)
         lived = Soak(
             folder / f"{name}.db", make, clock=time.ours, monotonic=time.monotonic, sleep=time.pass_by,
             rng=random.Random(seed), deaths=0.006, last=days.record,
@@ -433,17 +491,54 @@ async def _soak(name: str, version: int, compress: bool, folder: Path, seed: int
             days.happened.add(Trouble.UNTRUSTED)
         if lived.killed:
             days.happened.add(Trouble.KILLED)
+        if "ours" in days.seen:
+            days.happened.add(Trouble.OUR_CLOCK)
+        if {"ahead", "behind"} <= days.seen:
+            days.happened.add(Trouble.THEIR_CLOCK)
+        assert sight.behind, "an AppView that was never behind"
+        assert sight.blind, "an AppView that always knew all posts"
         held = await lived.held()
+        _check_gaps(held.gaps, days, version)
         return account(
             name,
             town.emitted(held),
             held,
             lives=lived.lives,
             repeated=lived.repeated,
+            broke=lived.broke,
             used=days.happened,
             since=sources.START,
             asks_again=True,
         )
+
+
+def _check_gaps(gaps: Sequence[post.Gap], days: Days, version: int) -> None:
+    """One where the server was away for longer than it keeps things. Protocol 1 goes by times, so that there is one at
+    least where the server set its clock back, and there may be more while it was wrong; elsewhere there are none."""
+    away, wrong = _within(gaps, days.away), _within(gaps, days.wrong)
+    assert len(away) == 1, f"the server was away once too long: {away}"
+    assert len(away) + len(wrong) == len(gaps), f"gaps where nothing was missing: {gaps}"
+    assert bool(wrong) is (version == 1), f"while the server's clock was wrong: {wrong}"
+
+
+def _within(gaps: Sequence[post.Gap], spans: Sequence[tuple[datetime, datetime]]) -> list[post.Gap]:
+    return [
+        gap
+        for gap in gaps
+        if gap.since and gap.until and any(first <= gap.since <= gap.until <= last for first, last in spans)
+    ]
+
+
+def _kept(database: Database, time: Time) -> Kept:
+    since = sources.START - timedelta(days=30)
+
+    def newest(until: datetime, most: int) -> Awaitable[Sequence[str]]:
+        return database.read(posts.kept_ids, "bluesky", since, most, but=(until, time.ours()))
+
+    def of(authors: Collection[str], until: datetime) -> Awaitable[Sequence[str]]:
+        return database.read(posts.kept_ids_of, "bluesky", authors, since, but=(until, time.ours()))
+
+    return Kept(newest=newest, of=of)
 
 
 SOAKS: dict[str, Callable[[Path, int], Awaitable[Report]]] = {

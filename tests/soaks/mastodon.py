@@ -1,8 +1,9 @@
 """Two Mastodon instances that see much of the same fediverse, each sooner or later and under numbers of its own.
 
 People write, edit and delete for almost five days; some are suspended and some ask not to be found, of which no stream
-tells. The account is what they did; pages bring back what was missed, so that a gap is an excuse only for words that
-came and went. The first instance has the long troubles, and for a while a wrong clock.
+tells; some changes never reach an instance, and each clears old statuses away, of which nobody is told either. The
+account is what they did; pages bring back what was missed, so that a gap is an excuse only for words that came and
+went. The first instance has the long troubles, and for a while a wrong clock.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ QUIET = 4.7 * DAY  # until when things happen; the rest is for asking about all 
 DAYS = 5
 HALF_OPEN_STEPS = 20  # how many things happen before a half-open connection is noticed
 INSTANCES = ("one", "two")
+ALLOWANCE = 20  # requests in 5 minutes
 AUTHORS = ("ada", "bo", "cy", "dee", "eve", "fay", "gil", "hal", "ivy", "jo")
 
 
@@ -48,23 +50,32 @@ class Version:
 
 @dataclass(kw_only=True)
 class Note:
-    """``lags``: which instances get to know of it, and of its changes, how much later. ``ids``: their numbers of it."""
+    """``lags``: which instances get to know of it, how much later. ``ids``: their numbers of it. ``deaf``: who hears of
+    no change any more. ``cleared``: an instance has cleared it away. ``heard``: it came to the second one for sure."""
 
     uri: str
     author: str
     lags: dict[int, timedelta]
     versions: list[Version] = field(default_factory=list)
     ids: dict[int, str] = field(default_factory=dict)
+    deaf: set[int] = field(default_factory=set)
+    cleared: bool = False
+    heard: bool = False
     gone_at: datetime | None = None
 
 
 class World:
     """Everything happens at its time, and the instances' readers take it before time goes on."""
 
-    def __init__(self, time: streaming.Time, instances: Sequence[FakeMastodon], rng: random.Random) -> None:
+    def __init__(
+        self, time: streaming.Time, instances: Sequence[FakeMastodon], origin: FakeMastodon, rng: random.Random
+    ) -> None:
+        """``origin``: where everything is written."""
         self.time = time
+        self._origin = origin
         self.notes: list[Note] = []
         self.happened: set[Trouble] = set()
+        self.cleared = 0
         self._instances = instances
         self._rng = rng
         self._plan: list[streaming.Planned] = []
@@ -150,6 +161,9 @@ class World:
             self.at(day * DAY, functools.partial(self._suspend, author))
         for day, author in ((3.7, "cy"),):
             self.at(day * DAY, functools.partial(self._hide, author))
+        for day in (1.2, 2.8, 3.3):
+            for instance in range(2):
+                self.at(day * DAY, functools.partial(self._vacuum, instance))
 
     def _write(self, number: int) -> None:
         author = self._rng.choice(AUTHORS)
@@ -163,16 +177,19 @@ class World:
         if author in self._silent:
             return
         note = Note(
-            uri=f"https://away.example/users/{author}/statuses/{number}",
+            uri=f"http://away.example:{self._origin.port}/users/{author}/statuses/{number}",
             author=author,
             lags=lags,
         )
         self.notes.append(note)
+        self._origin.elsewhere.add(note.uri)
         self._say(note, f"invented {number}")
         for instance in lags:
             self._later(note, instance, functools.partial(self._bring, note, instance, self.time.now))
         for delay in later[: 0 if edited > 0.3 else 2 if edited < 0.1 else 1] + later[2:] * (0.3 < edited < 0.4):
             self._after(delay, functools.partial(self._edit, note))
+        if deleted > 0.8:
+            self._after(later[1], functools.partial(self._quote, note))
         if deleted < 0.3:
             self._after(later[2] if deleted < 0.1 else delay_of(later), functools.partial(self._delete, note))
 
@@ -189,32 +206,69 @@ class World:
             account={"url": f"https://away.example/@{note.author}", "discoverable": None},
         )
         note.ids[instance] = status["id"]
+        note.heard |= instance == 1 and self._instances[1].listened_to and not self._instances[1].stalled
 
     def _edit(self, note: Note) -> None:
-        if note.gone_at is not None:
+        if note.gone_at is not None or not self._shown(note):
             return
         words = f"{note.versions[0].words}, version {len(note.versions)}"
         self._say(note, words)
-        for instance in note.lags:
+        for instance in self._told(note):
             change = functools.partial(self._change, note, instance, words, fakes.text(self.time.now))
-            self._later(note, instance, change)
+            self._soon(note, instance, change)
 
     def _change(self, note: Note, instance: int, words: str, edited_at: str) -> None:
         local_id = note.ids.get(instance)
-        if local_id in self._instances[instance].statuses:
+        status = self._instances[instance].statuses.get(local_id or "")
+        if local_id is not None and status is not None and (status["edited_at"] or "") < edited_at:
             self._instances[instance].edit(local_id, f"<p>{words}</p>", edited_at=edited_at)
 
     def _delete(self, note: Note) -> None:
-        if note.gone_at is not None:
-            return
+        if note.gone_at is not None or (note.cleared and self.time.now > streaming.START + QUIET - DAY - HOUR):
+            return  # within a day nobody asks again about what was cleared away
         note.gone_at = self.time.now
-        for instance in note.lags:
-            self._later(note, instance, functools.partial(self._drop, note, instance))
+        self._origin.elsewhere.discard(note.uri)
+        for instance in self._told(note):
+            self._soon(note, instance, functools.partial(self._drop, note, instance))
 
     def _drop(self, note: Note, instance: int) -> None:
         local_id = note.ids.get(instance)
         if local_id in self._instances[instance].statuses:
             self._instances[instance].delete(local_id)
+
+    def _told(self, note: Note) -> list[int]:
+        """Who hears of a change. The first instance, once it does not, never does again, where the second one does."""
+        if len(note.lags) == 2 and note.heard and not note.cleared and self._rng.random() < 0.2:
+            note.deaf.add(0)
+        return [each for each in note.lags if each not in note.deaf]
+
+    def _soon(self, note: Note, instance: int, act: Callable[[], object]) -> None:
+        """Later than the note itself, but not always in order."""
+        lag = timedelta(milliseconds=self._rng.randrange(50_000))
+        self.at(self.time.now - streaming.START + max(lag, note.lags[instance]), act)
+
+    def _shown(self, note: Note) -> bool:
+        """Will anybody hear of a change, or does not have it yet?"""
+        return not note.cleared or any(
+            instance not in note.deaf and note.ids.get(instance) in self._instances[instance].statuses
+            for instance in note.lags
+        )
+
+    def _quote(self, note: Note) -> None:
+        for instance, local_id in note.ids.items():
+            if local_id in self._instances[instance].statuses and note.author not in self._silent:
+                self._instances[instance].quote(local_id)
+
+    def _vacuum(self, instance: int) -> None:
+        for note in self.notes:
+            local_id = note.ids.get(instance)
+            edited_for = self.time.now - note.versions[-1].at  # long enough to have been heard of, in spite of all
+            old = edited_for > (50 if len(note.versions) > 1 else 12) * HOUR
+            if old and local_id in self._instances[instance].statuses and self._rng.random() < 0.3:
+                note.cleared = True
+                note.deaf.add(instance)
+                self.cleared += 1
+                self._instances[instance].vacuum(local_id)
 
     def _suspend(self, author: str) -> None:
         for note, instance, local_id in self._end(author):
@@ -231,7 +285,7 @@ class World:
         self._silent.add(author)
         shown = []
         for note in self.notes:
-            if note.author == author and note.gone_at is None:
+            if note.author == author and note.gone_at is None and self._shown(note):
                 note.gone_at = self.time.now
                 shown += [(note, *each) for each in note.ids.items() if each[1] in self._instances[each[0]].statuses]
         return shown
@@ -272,7 +326,8 @@ class World:
                 stamp = (each.at - fakes.EPOCH) // timedelta(milliseconds=1)
                 external_id = f"{note.uri}#v:{stamp}" if number else note.uri
                 at = each.ours if ours else each.at
-                found.append(Emitted(id=external_id, at=at, text=each.words, gone_at=gone_at))
+                overtaken = number > 0 and gone_at is not None and gone_at - each.at < MINUTE
+                found.append(Emitted(id=external_id, at=at, text=each.words, gone_at=gone_at, missable=overtaken))
         return found
 
 
@@ -351,22 +406,26 @@ def faults() -> tuple[list[tuple[Fault, Trouble]], list[tuple[Fault, Trouble]]]:
 async def soak(folder: Path, seed: int) -> Report:
     time = streaming.Time()
     async with AsyncExitStack() as stack:
+        origin = await stack.enter_async_context(FakeMastodon(time))
         instances = [await stack.enter_async_context(FakeMastodon(time, lockstep=True)) for _ in INSTANCES]
-        world = World(time, instances, random.Random(seed))
+        world = World(time, instances, origin, random.Random(seed))
         world.live()
         world.at(95 * HOUR, lambda: world.distrust(instances[0]))
         for hour, shift in ((100, -3 * HOUR), (102, timedelta(0)), (104, 9 * HOUR), (106, timedelta(0))):
             world.at((hour + 0.1) * HOUR, functools.partial(world.set_clock, shift))
         scripted = faults()
         for instance, each in zip(instances, scripted, strict=True):
-            instance.remaining = fakes.ALLOWANCE
+            instance.remaining = instance.allowance = ALLOWANCE
             instance.script.add(*(fault for fault, _ in each))
         lived = _lives(folder, seed, world, instances)
         async with asyncio.timeout(240), asyncio.TaskGroup() as tasks:
             tasks.create_task(lived.run(), name="lives")
             await world.go_on(DAYS * DAY)
             lived.over.set()
-        assert [each.script.left for each in instances] == [[], []], "a scripted fault that never fired"
+        assert world.cleared, "nothing was cleared away"
+        assert origin.strangers, "nobody was asked about what was cleared away"
+        left = [fault for each in instances for fault in each.script.left]
+        assert not left, f"scripted faults that never fired: {left}"
     used = {trouble for each in scripted for _, trouble in each} | world.happened
     held = await lived.held()
     ours, theirs = (
@@ -376,6 +435,7 @@ async def soak(folder: Path, seed: int) -> Report:
             held,
             lives=lived.lives,
             repeated=lived.repeated,
+            broke=lived.broke,
             used=used | ({Trouble.KILLED} if lived.killed else set()),
             since=streaming.START,
             asks_again=True,
@@ -383,7 +443,12 @@ async def soak(folder: Path, seed: int) -> Report:
         for ours in (True, False)
     )
     missing = {each for each in ours.missing if each in theirs.missing}
-    there = {each.id for each in world.emitted(ours=True) if each.gone_at is None}
+    cleared = {note.uri for note in world.notes if note.cleared}
+    there = {
+        each.id
+        for each in world.emitted(ours=True)
+        if each.gone_at is None and each.id.partition("#")[0] not in cleared
+    }
     return replace(ours, missing=tuple(sorted(missing | (there - held.posts.keys()))))
 
 
@@ -411,6 +476,7 @@ def _source(name: str, instance: FakeMastodon, world: World, database: Database)
         token=fakes.TOKEN,
         heartbeat_s=0.3,
         connector=streaming.connector(instance.script),
+        names=lambda: streaming.Names(streaming.Script(world.time)),
         rng=streaming.Unhurried(),
         clock=instance.clock,
         monotonic=instance.monotonic,
@@ -418,7 +484,7 @@ def _source(name: str, instance: FakeMastodon, world: World, database: Database)
     )
     source.recheck(
         mastodon_recheck.Kept(
-            stored=lambda: database.read(local_ids.to_ask, name, streaming.START - DAY),
+            stored=lambda prefix: database.read(local_ids.to_ask, name, streaming.START - DAY, prefix=prefix),
             post_of=lambda local_id: database.read(local_ids.post_of, name, local_id),
         )
     )

@@ -94,7 +94,7 @@ def entry(message: Message, language: str, site: FakeSite) -> str:
 async def soak(folder: Path, seed: int) -> Report:
     time = VirtualTime()
     async with FakeSite() as site:
-        troubles = Troubles(site, time, PATH)
+        troubles = Troubles(site, time, PATH, further=MESSAGES)
         agency = Agency(time, troubles, random.Random(seed), every=(10.0, 50.0))
         agency.plan()
         ledger = Ledger(agency, text)

@@ -16,7 +16,7 @@ from tests.soaks.polling import MINUTE, Troubles
 NAME = "nws"
 TROUBLES = frozenset(Trouble)
 PATH, MORE = "/alerts/active", "/alerts/more"
-PAGE = 2
+PAGE = 7
 ZONES = tuple(timezone(timedelta(hours=hours)) for hours in (-10, -8, -6, -5, 10))
 NOTHING: tuple[dict[str, Any], ...] = (
     {"status": "Test"},
@@ -95,7 +95,7 @@ class Service:
 async def soak(folder: Path, seed: int) -> Report:
     time = VirtualTime()
     async with FakeSite() as site:
-        troubles = Troubles(site, time, PATH)
+        troubles = Troubles(site, time, PATH, further=MORE)
         agency = Agency(time, troubles, random.Random(seed), every=(10.0, 50.0))
         agency.plan()
         ledger = Ledger(agency, text)

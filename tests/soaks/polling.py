@@ -30,6 +30,19 @@ _FAULTS: tuple[tuple[Fault, Trouble], ...] = (
     *[(Refuse(429, {"Retry-After": "60"}), Trouble.TOO_MANY_REQUESTS)] * 10,
 )
 
+_FURTHER: tuple[Fault, ...] = (
+    Refuse(302, {"Location": "?again"}),
+    Refuse(403),
+    Refuse(429, {"Retry-After": "300"}),
+    Stall(),
+    Refuse(302, {"Location": "/nothing/but/a/circle"}),
+    Refuse(503, {"Retry-After": "240"}),
+    Cut(),
+    Garbage(b"<html>log in first</html>"),
+    Drip(),
+    Refuse(400),
+)
+
 Make = Callable[[dict[str, Any]], Source]
 
 
@@ -39,14 +52,21 @@ def shown_at(at: datetime) -> datetime:
 
 
 class Troubles:
-    """What goes wrong with ``path`` of ``site``, and what of it has happened."""
+    """What goes wrong with ``path`` of ``site``, and what of it has happened. ``further``: what the paths of the
+    documents begin with that the list makes a source ask for; all of them go wrong as well, in every way."""
 
-    def __init__(self, site: FakeSite, time: VirtualTime, path: str) -> None:
+    def __init__(self, site: FakeSite, time: VirtualTime, path: str, *, further: str | None = None) -> None:
         self.happened: set[Trouble] = set()
         self.their_clock = timedelta(0)
         self._site, self._time, self._path = site, time, path
         for number, (fault, _) in enumerate(_FAULTS):
             time.at((1.7 * number + 0.5) * HOUR, lambda fault=fault: site.script(fault))  # type: ignore[misc]
+        if further is not None:
+            site.move("/nothing/but/a/circle", "/nothing/but/a/circle", 302)
+            for number, fault in enumerate(2 * _FURTHER):
+                begin = (2.9 * number + 1.3) * HOUR
+                begin += AWAY[1] - AWAY[0] if begin > AWAY[0] else timedelta(0)
+                time.at(begin, lambda fault=fault: site.script(fault, under=further))  # type: ignore[misc]
         self._away(Trouble.GONE_A_MINUTE, 36 * HOUR, 36 * HOUR + MINUTE)
         self._away(Trouble.GONE_TWO_DAYS, *AWAY)
         self._elsewhere(Trouble.NO_NAME, 88 * HOUR, "http://nowhere.invalid/")
@@ -119,6 +139,7 @@ async def soak(
         await lived.held(),
         lives=lived.lives,
         repeated=lived.repeated,
+        broke=lived.broke,
         used=troubles.used(lived),
         since=polled.START,
     )

@@ -1,6 +1,9 @@
 """A control room that pushes to the real door over HTTP for five days: what it says, what it says better, what it takes
 back. It keeps what was not answered with 202 and sends it again, signed anew.
 
+Lives end while it sends, so what happens in which order is not the same each time. But each mishap is tried until it
+has happened, and none depends on how much real time passes.
+
 We are the server here. A name that does not resolve and a certificate that is not trusted are the sender's business:
 it does not reach us, and to us that is silence.
 """
@@ -11,10 +14,11 @@ import functools
 import hashlib
 import hmac
 import json
+import logging
 import random
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -40,8 +44,11 @@ END = 5.5 * DAY
 SECRET = "an invented secret of the control room"
 LINES = 40  # of one request
 CLOSING = "closing"  # the last thing that the control room says
-UNREACHED = -1
-PATIENCE_S = 2.0
+UNREACHED, KILLED = -1, -2
+PATIENCE_S = 5.0  # nothing takes so long, and what does is tried again
+READ_WITHIN_S = 60.0
+IMPATIENT_S = 0.05
+_SILENT = logging.Logger("the door", logging.CRITICAL + 1)  # a killed life's requests fail in every way
 
 
 class Service(Soak):
@@ -60,6 +67,7 @@ class Service(Soak):
         )
         self.port = 0
         self.database: Database
+        self.pushing: Pushing
         self.dies_after_write = False
         self.steady = asyncio.Event()  # open, or away for some time: nothing happens before time passes
         self._file = path
@@ -67,12 +75,23 @@ class Service(Soak):
         self._away = timedelta(0)
         self._killing = asyncio.Event()
         self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite
         self._opening: asyncio.Task[None]
 
     def kill(self, away: timedelta = timedelta(0)) -> None:
         self._away = away
         self._killing.set()
         self.steady.clear()
+
+    @contextlib.contextmanager
+    def impatient(self) -> Iterator[None]:
+        """It waits for no body."""
+        bodies = self.pushing._bodies
+        bodies._within_s = IMPATIENT_S
+        try:
+            yield
+        finally:
+            bodies._within_s = READ_WITHIN_S
 
     def lock(self) -> sqlite3.Connection:
         """Another program that writes."""
@@ -118,18 +137,19 @@ class Service(Soak):
 
     async def _open(self, source: PushSource) -> None:
         await self.database.write(lambda db: db.execute("PRAGMA busy_timeout = 20"))
-        pushing = Pushing(
+        self.pushing = Pushing(
             self,  # type: ignore[arg-type]
             [Door(source=source, secret=SECRET, per_second=0.5)],
             now=self._time.clock,
             monotonic=self._time.monotonic,
-            read_within_s=0.3,
+            read_within_s=READ_WITHIN_S,
         )
         guard = Guard(token=None, now=self._time.clock)
-        app = server.application(lambda: {"ok": True}, guard, routes=pushing.routes())
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
+        app = server.application(lambda: {"ok": True}, guard, routes=self.pushing.routes())
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01, logger=_SILENT)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        await self._site.start()
         self.port = self._runner.addresses[0][1]
         self.steady.set()
 
@@ -138,6 +158,9 @@ class Service(Soak):
             await self._opening
         runner, self._runner = self._runner, None
         if runner is not None:
+            await self._site.stop()
+            for _ in range(5):  # who was let in a moment ago is sent away with the others
+                await asyncio.sleep(0)
             await runner.cleanup()
 
     async def _wait(self, seconds: float) -> None:
@@ -189,7 +212,7 @@ class ControlRoom:
         for order, mishap in enumerate(2 * self._mishaps()):
             self.time.at((1.3 * order + 0.5) * HOUR, functools.partial(self.mishaps.append, mishap))
         for hour, trouble, away in ((50, Trouble.GONE_A_MINUTE, MINUTE), (52, Trouble.GONE_TWO_DAYS, 2 * DAY)):
-            left = Mishap(trouble, functools.partial(self._killed_while_sending, away=away), None)
+            left = Mishap(trouble, functools.partial(self._killed_while_sending, away=away), KILLED)
             self.time.at(hour * HOUR, functools.partial(self.mishaps.append, left))
         for hour, shift in ((112, -7 * MINUTE), (114, 3 * MINUTE), (116, 5 * HOUR), (117, timedelta(0))):
             self.time.at(hour * HOUR, functools.partial(setattr, self.time, "shift", shift))
@@ -290,6 +313,7 @@ class ControlRoom:
         self, *pieces: bytes, stay: bool = True, between: Callable[[], None] | None = None
     ) -> int | None:
         """Send these pieces, with something done before the last one. ``stay`` for the answer, or leave."""
+        await self.service.steady.wait()
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.service.port)
         except OSError:
@@ -332,8 +356,9 @@ class ControlRoom:
             Mishap(Trouble.GARBAGE, lambda body: self._exchange(self._signed(body, secret="a guess") + body), 401),
             Mishap(Trouble.GARBAGE, lambda body: self._exchange(b"\x16\x03\x01\x00" + body), 400),
             Mishap(Trouble.GARBAGE, self._twice_the_same, 409),
-            Mishap(Trouble.KILLED, self._killed_while_sending, None),
-            Mishap(Trouble.KILLED, self._killed_before_the_answer, None),
+            Mishap(Trouble.KILLED, self._killed_while_sending, KILLED),
+            Mishap(Trouble.KILLED, self._killed_before_the_answer, KILLED),
+            Mishap(Trouble.TOO_MANY_REQUESTS, self._too_fast, 429),
             Mishap(None, self._while_locked, 503),
             Mishap(None, self._while_full, 503),
         ]
@@ -343,7 +368,8 @@ class ControlRoom:
         return await self._exchange(self._signed(body), *[body[n : n + step] for n in range(0, len(body), step)])
 
     async def _without_an_end(self, body: bytes) -> int | None:
-        return await self._exchange(self._signed(body) + body[: len(body) // 2])
+        with self.service.impatient():
+            return await self._exchange(self._signed(body) + body[: len(body) // 2])
 
     async def _cut(self, body: bytes) -> int | None:
         return await self._exchange(self._signed(body) + body[: len(body) // 2], stay=False)
@@ -357,13 +383,27 @@ class ControlRoom:
         await self._pass(200)  # so that it is not too fast
         return await self._exchange(request) if first == 202 else first
 
+    async def _too_fast(self, body: bytes) -> int | None:
+        first = await self._push(body)
+        return await self._push(body + b"\n") if first == 202 else first
+
     async def _killed_while_sending(self, body: bytes, away: timedelta = timedelta(0)) -> int | None:
-        half = body[: len(body) // 2]
-        return await self._exchange(self._signed(body), half, between=lambda: self.service.kill(away))
+        killed = False
+
+        def kill() -> None:
+            nonlocal killed
+            killed = True
+            self.service.kill(away)
+
+        await self._exchange(self._signed(body), body[: len(body) // 2], between=kill)
+        return KILLED if killed else UNREACHED
 
     async def _killed_before_the_answer(self, body: bytes) -> int | None:
         self.service.dies_after_write = True
-        return await self._push(body)
+        answer = await self._push(body)
+        died = not self.service.dies_after_write
+        self.service.dies_after_write = False
+        return KILLED if died else answer
 
     async def _while_locked(self, body: bytes) -> int | None:
         with contextlib.ExitStack() as locked:
@@ -425,6 +465,7 @@ async def soak(folder: Path, seed: int) -> Report:
         [*room.emitted(), closing],
         await service.held(),
         lives=service.lives,
+        broke=service.broke,
         used=room.happened | ({Trouble.KILLED} if service.killed else set()),
         since=polled.START,
     )

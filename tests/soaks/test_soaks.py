@@ -15,6 +15,8 @@ async def test_days_of_troubles_lose_nothing_but_recorded_gaps(name: str, tmp_pa
     assert report.kept == ()
     assert report.altered == ()
     assert report.repeated == ()
+    assert report.broke == ()
+    assert report.early == 0
     assert report.used == everything.TROUBLES[name]
     assert report.lives > 3
     assert report.held > 200

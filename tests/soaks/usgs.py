@@ -1,12 +1,14 @@
 """Quakes, one every ten minutes, in the lists of the past hour, day and week, with times by the agency's own clock.
 
 They are revised, taken over by another network under its id, and withdrawn: by a mark in the list, or by leaving it
-early, when only their own page says that they are gone. After two days without a server the list of a week shows what
-has become of them, so there is no gap. (No quake comes or changes just before, when nobody might have seen it.)
+early, when only their own page says that they are gone. Every third minute the list is an old copy, which brings back
+none of them. After two days without a server the list of a week shows what has become of them, so there is no gap. (No
+quake comes or changes just before, when nobody might have seen it.)
 """
 
 import json
 import random
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -28,6 +30,8 @@ LIST = "/summary/all_hour.geojson"
 WINDOWS = {"all_hour": HOUR, "4.5_day": DAY, "4.5_week": 7 * DAY}
 WRONG_CLOCKS = (95 * HOUR, 107 * HOUR)
 BOTH_LISTED = 3 * MINUTE
+OLD = 4 * MINUTE
+GONE = "USGS has deleted its report of this earthquake."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +59,21 @@ class Quake:
     def now(self) -> State:
         return self.states[-1]
 
-    def feature(self, state: State) -> dict[str, Any]:
+    def at(self, moment: datetime) -> list[State]:
+        return [state for state in self.states if state.at <= moment]
+
+    def feature(self, state: State, ids: list[str]) -> dict[str, Any]:
         properties = {
             "mag": state.mag, "time": _milliseconds(self.born + self.clock), "updated": state.updated,
             "status": "deleted" if state.end else "automatic", "type": "earthquake", "place": self.place,
-            "ids": f",{','.join(self.ids)},",
+            "ids": f",{','.join(ids)},",
         }  # fmt: skip
         return {"id": state.id, "properties": properties, "geometry": {"coordinates": [1.0, 2.0, 3.0]}}
 
     def emitted(self) -> list[Emitted]:
         """The first that could be seen under the id that it had; then each change that a reader would see, which ends
-        the words before it. A withdrawal ends none: it is said beside them."""
+        the words before it. A withdrawal ends none: it is said beside them, under no stamp of its own where it is
+        simply gone."""
         shown = list({polling.shown_at(state.at): state for state in self.states}.items())
         if shown[0][1].end:
             return []
@@ -77,7 +85,7 @@ class Quake:
         for number, (at, state) in enumerate(shown):
             after = shown[number + 1] if number + 1 < len(shown) else None
             replaced = after is not None and not after[1].end
-            stamp = "deleted" if state.end == "gone" else f"{state.updated}"
+            stamp = "" if state.end == "gone" else f"{state.updated}"
             found.append(
                 Emitted(
                     id=post.versioned(first, stamp) if number else first,
@@ -91,7 +99,7 @@ class Quake:
 
     def _words(self, state: State) -> str:
         if state.end == "gone":
-            return "USGS has deleted its report of this earthquake."
+            return GONE
         words = f"M {state.mag:.1f} earthquake, {self.place}"
         return f"Withdrawn by USGS: {words}" if state.end else words
 
@@ -106,6 +114,7 @@ class Planet:
     site: FakeSite
     quakes: list[Quake] = field(default_factory=list)
     both_listed: int = 0
+    brought_back: int = 0
 
     def plan(self) -> None:
         passed = MINUTE
@@ -153,20 +162,28 @@ class Planet:
                 self.site.move(f"/detail/{name}.geojson", "/", 410)
 
     def _page(self, quake: Quake, name: str) -> None:
-        page = lambda: json.dumps(quake.feature(quake.now)).encode()  # noqa: E731
+        page = lambda: json.dumps(quake.feature(quake.now, quake.ids)).encode()  # noqa: E731
         self.site.put(f"/detail/{name}.geojson", page, "application/json")
 
     def _listed(self, window: timedelta) -> bytes:
-        here = self._here()
+        moment = self._here() - (OLD if self._is_old() else timedelta(0))
         features = []
-        for quake in reversed([each for each in self.quakes if here - each.born <= window]):
-            if quake.now.end == "gone":
+        for quake in reversed([each for each in self.quakes if timedelta(0) <= moment - each.born <= window]):
+            *earlier, now = quake.at(moment)
+            if now.end == "gone":
                 continue
-            features.append(quake.feature(quake.now))
-            if len(quake.ids) > 1 and here - quake.now.at < BOTH_LISTED:
-                features.append(quake.feature(quake.states[0]))
+            self.brought_back += quake.now.end == "gone"
+            ids = list(dict.fromkeys([quake.ids[0], *(state.id for state in earlier), now.id]))
+            features.append(quake.feature(now, ids))
+            if len(ids) > 1 and moment - now.at < BOTH_LISTED:
+                features.append(quake.feature(quake.states[0], ids))
                 self.both_listed += 1
         return json.dumps({"features": features}).encode()
+
+    def _is_old(self) -> bool:
+        """Not just after the server was away, when an old copy would be of a time that nobody could see."""
+        back = AWAY[1] <= self.time.passed < AWAY[1] + OLD
+        return int(self.time.passed / MINUTE) % 3 == 0 and not back
 
     def _later(self, quake: Quake, minutes: float, act: Callable[[], None]) -> None:
         """Unless the agency's clock has been set meanwhile, or our own, which tells how young a quake is."""
@@ -189,10 +206,21 @@ def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
+def _stamped(emitted: list[Emitted], path: Path) -> list[Emitted]:
+    """Of what is simply gone nobody but the source says when: by which id it is held, of which there has to be one."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        held = [id_ for (id_,) in db.execute("SELECT id FROM posts WHERE text = ? ORDER BY seq", (GONE,))]
+    stamped = {id_.partition(post.VERSION)[0]: id_ for id_ in reversed(held)}
+    return [
+        replace(each, id=stamped.get(each.id.removesuffix(post.VERSION), each.id)) if each.text == GONE else each
+        for each in emitted
+    ]
+
+
 async def soak(folder: Path, seed: int) -> Report:
     time = VirtualTime()
     async with FakeSite() as site:
-        troubles = Troubles(site, time, LIST)
+        troubles = Troubles(site, time, LIST, further="/detail/")
         planet = Planet(time, troubles, random.Random(seed), site)
         planet.plan()
         report = await polling.soak(
@@ -203,8 +231,9 @@ async def soak(folder: Path, seed: int) -> Report:
             site,
             time,
             troubles,
-            planet.emitted,
+            lambda: _stamped(planet.emitted(), folder / f"{NAME}.db"),
         )
+    assert planet.brought_back > 0, "an old copy that brought nothing back"
     assert planet.both_listed > 0, "a quake under two ids that was never listed"
     assert report.gaps == 0, "a longer list shows more"
     return report

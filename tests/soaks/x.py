@@ -1,7 +1,10 @@
 """X's filtered stream over TLS: six days of posts, of which many are edited, deleted or withheld later.
 
 The stream tells of no deletion: X is asked again. Whenever a day has passed since a post's words had to go, in which X
-could be reached, the store may hold none of them.
+could be reached, the store may hold none of them. Somebody else takes our rules away, and sets them anew, while we
+listen, while we are away and right before a kill.
+
+A gap is not allowed to claim much of what could be heard: what the server served is its own account.
 """
 
 import contextlib
@@ -9,11 +12,13 @@ import dataclasses
 import functools
 import random
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bot.domain import post
 from bot.ingest import terms
 from bot.ingest.x import XSource
 from bot.store import posts
@@ -87,7 +92,10 @@ _FAULTS: tuple[tuple[Fault, Trouble], ...] = (
 )
 _THEIR_CLOCK = {84: -3 * HOUR, 86: timedelta(0), 90: 9 * HOUR, 92: timedelta(0)}
 _DENSE = ((14, 18), (84, 86), (90, 92))  # hours: while a clock is wrong every minute counts
-_DEATHS = (14.5, 17.5, 18.05, 85, 91)  # hours: while it is wrong, and right after; the others come by chance
+_DEATHS = (14.5, 17.5, 18.05, 85, 91, 105.05)  # hours: while it is wrong, and right after; the others come by chance
+_RULES = (60, 82, 100, 105, 110)  # hours: others take ours away, set them anew, and so on
+_CHECKED = timedelta(minutes=35)  # so much of what was heard may lie in the gap of a rule that others changed
+_HEARD = timedelta(minutes=15)  # and in any other: a kill forgets what came after the last Mark
 _AROUND = (-3, 10, 50)  # seconds: before a fault, what comes late; after it, what is missed
 
 
@@ -127,8 +135,24 @@ class World:
             self.fake.plan(fault.at - timedelta(seconds=1), lambda: None)  # until then all is heard
         for hours, skew in _THEIR_CLOCK.items():
             self.fake.plan(START + hours * HOUR, functools.partial(setattr, self.fake, "skewed", skew))
+        for number, hours in enumerate(_RULES):
+            change = self.fake.set_rules_again if number % 2 else self.fake.take_rules_away
+            self.fake.plan(START + hours * HOUR, change)
         for hour in range(int((END - START) / HOUR)):
             self.fake.plan(START + hour * HOUR, self._check)
+
+    def invented(self, gaps: Sequence[post.Gap]) -> list[str]:
+        """Gaps that say that more was missed than the server knows of."""
+        found = [f"a gap until {gap.until} claims {self._heard(gap)} too much" for gap in gaps
+                 if self._heard(gap) > (_CHECKED if "rules" in gap.reason else _HEARD)]  # fmt: skip
+        most = len(self.fake.served) - 1 + len(_RULES)
+        return [*found, *(str(gap) for gap in gaps[most:])]
+
+    def _heard(self, gap: post.Gap) -> timedelta:
+        if gap.since is None or gap.until is None:
+            return timedelta(0)
+        spans = [(max(each.since, gap.since), min(each.until or END, gap.until)) for each in self.fake.served]
+        return sum((max(until - since, timedelta(0)) for since, until in spans), timedelta(0))
 
     def _times(self) -> set[datetime]:
         times = {fault.at + timedelta(seconds=seconds) for fault, _ in _FAULTS for seconds in _AROUND}
@@ -244,18 +268,24 @@ async def soak(folder: Path, seed: int, *, backfill_minutes: int = 0) -> Report:
         await lived.run()
     assert fake.script.left == [], "a scripted trouble that never came"
     assert world.checks == (END - START) / HOUR
+    held = await lived.held()
     used = {trouble for _, trouble in _FAULTS} - {Trouble.THEIR_CLOCK} | world.troubles
     report = account(
         "x",
         world.emitted(),
-        await lived.held(),
+        held,
         lives=lived.lives,
         repeated=lived.repeated,
+        broke=lived.broke,
         used=used | ({Trouble.KILLED} if lived.killed else set()),
         since=START,
         asks_again=True,
     )
-    return dataclasses.replace(report, kept=tuple({*report.kept, *world.overdue}))
+    return dataclasses.replace(
+        report,
+        kept=tuple({*report.kept, *world.overdue}),
+        invented=(*report.invented, *world.invented(held.gaps)),
+    )
 
 
 SOAKS = {"x": soak, "x-backfill": functools.partial(soak, backfill_minutes=5)}

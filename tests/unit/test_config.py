@@ -108,7 +108,7 @@ def test_another_model_is_named_with_its_labels():
         ('[[source]]\ntype = "replay"', r"\[\[source\]\] 1 \(replay\).path is missing"),
         ('[[source]]\nname = "x"', r"\[\[source\]\] 1: type is missing"),
         ('[[source]]\ntype = "telegram"', r"\[\[source\]\] 1: there is no type 'telegram'; there are 'jetstream', "),
-        ('[[source]]\ntype = "replay"\npath = "x"\npace = "fast"', r"\[\[source\]\] 1 \(replay\).pace"),
+        ('[[source]]\ntype = "replay"\npath = "x"\npace = "fast"', r"\[\[source\]\] 1 \(replay\).pace: "),
         ('[[source]]\ntype = "jetstream"\nprovider = "Blue Sky"', "provider 'Blue Sky' is not a name"),
         ('[[source]]\ntype = "jetstream"\nprovider = "*"', "a source has one provider"),
         ('[[source]]\ntype = "jetstream"\nurl = "https://x"', "name one WebSocket address"),

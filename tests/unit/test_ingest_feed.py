@@ -12,7 +12,7 @@ from yarl import URL
 
 from bot.domain import post
 from bot.ingest import feed, feed_entries
-from bot.ingest.polling import Asked, Known, UnreadableError
+from bot.ingest.polling import Asked, Known, Place, UnreadableError
 from tests import factories, shared
 
 NOW = factories.NOW
@@ -41,10 +41,18 @@ def atom(words: str, *, updated: datetime) -> bytes:
 def read(body: bytes, known: Known | None = None, **asked: Any) -> tuple[list[Any], dict[str, tuple[str, ...]]]:
     """The items, and what is known afterwards. Without ``since`` it is the first reading."""
     told = READING.read(body, None, Asked(**{"now": NOW, "since": None, "address": BASE, "known": known or {}} | asked))
-    after = dict(known or {})
-    for step in told.steps:
-        after.update(step.remember)
-    return [step.item for step in told.steps if step.item is not None], after
+    place = Place(known=dict(known or {}))
+    for step in [*(each for each in told.steps if each.item is None), *(each for each in told.steps if each.item)]:
+        place.remember(step.remember)
+    return [step.item for step in told.steps if step.item is not None], place.known
+
+
+def said(items: list[Any]) -> list[str]:
+    """The words of posts, the ids of what went, and gaps."""
+    return [
+        found.text if isinstance(found, post.Post) else f"-{found.id}" if isinstance(found, post.Deletion) else "gap"
+        for found in items
+    ]
 
 
 def test_an_entry_becomes_a_post() -> None:
@@ -129,7 +137,6 @@ def test_a_new_feed_tells_only_what_is_fresh() -> None:
     )
     items, known = read(body)
     assert [found.text for found in items] == ["new"]
-    assert len(known) == 3
     items, _ = read(body, known, since=NOW)
     assert items == []
 
@@ -146,12 +153,59 @@ def test_a_claim_from_the_future_is_cut() -> None:
     assert found.created_at == NOW
 
 
-def test_an_edit_without_a_time_takes_the_old_words_back_only() -> None:
-    _, known = read(rss(item("3 dead in Selby Heath")))
-    items, known = read(rss(item("2 dead in Selby Heath")), known, since=NOW)
-    assert items == [post.Deletion(provider="rss:news", id="g1", deleted_at=NOW)]
-    items, known = read(rss(item("1 dead in Selby Heath")), known, since=NOW)
+def test_an_edit_without_a_time_brings_the_new_words_of_the_time_of_the_reading() -> None:
+    _, known = read(rss(item("Flod warning")))
+    later = NOW + timedelta(minutes=5)
+    (gone, new), known = read(rss(item("Flood warning")), known, now=later, since=NOW)
+    assert gone == post.Deletion(provider="rss:news", id="g1", deleted_at=later, replaced_by=new.id)
+    assert (new.id, new.text, new.created_at) == (f"g1#v:{later.timestamp():.0f}", "Flood warning", NOW)
+    for words in ("Flod warning", "Flood warning"):
+        items, known = read(rss(item(words)), known, now=later + HOUR, since=later)
+        assert items == [], "an old copy, and the true one"
+
+
+def test_an_edit_of_what_was_only_seen_is_news() -> None:
+    items, known = read(rss(item("No warnings", at=None)))
     assert items == []
+    (new,), _ = read(rss(item("Flood warning", at=None)), known, now=NOW + HOUR, since=NOW)
+    assert (new.text, new.created_at) == ("Flood warning", NOW + HOUR)
+
+
+def test_words_that_always_change_come_ever_more_seldom_and_the_last_ones_win() -> None:
+    _, known = read(rss(item("seen 0 times")))
+    told = []
+    for minute in range(1, 24 * 60):
+        now = NOW + timedelta(minutes=minute)
+        items, known = read(rss(item(f"seen {minute} times")), known, now=now, since=NOW)
+        told += [(minute, found.text) for found in items if isinstance(found, post.Post)]
+    assert [minute for minute, _ in told[:6]] == [1, 11, 31, 71, 151, 311]
+    assert len(told) <= 12
+    assert all(words == f"seen {minute} times" for minute, words in told)
+
+
+def test_what_waits_for_its_turn_is_asked_for_in_full_and_a_quiet_day_forgets_it() -> None:
+    now, known = NOW, read(rss(item("a")))[1]
+    for words in ("b", "c"):
+        told = READING.read(rss(item(words)), None, Asked(now=now, since=NOW, address=BASE, known=known))
+        _, known = read(rss(item(words)), known, now=now, since=NOW)
+        assert told.complete == (words == "b")
+    now += timedelta(minutes=10)
+    assert said(read(rss(item("c")), known, now=now, since=NOW)[0])[1:] == ["c"]
+    _, known = read(rss(item("c")), known, now=now, since=NOW)
+    for words in ("d", "e"):
+        now += timedelta(days=1)
+        items, known = read(rss(item(words)), known, now=now, since=NOW)
+        assert said(items)[1:] == [words]
+    now += timedelta(minutes=10)
+    assert said(read(rss(item("f")), known, now=now, since=NOW)[0])[1:] == ["f"]
+
+
+def test_an_edit_without_a_time_after_one_with_a_time_ahead_is_a_later_version() -> None:
+    _, known = read(atom("3 dead", updated=NOW))
+    _, known = read(atom("2 dead", updated=NOW + HOUR), known, since=NOW)
+    (gone, new), _ = read(atom("1 dead", updated=NOW + HOUR), known, now=NOW + timedelta(minutes=1), since=NOW)
+    assert gone.replaced_by == new.id
+    assert post.newer(new.id, gone.id)
 
 
 def test_an_edit_with_a_time_brings_the_new_words_under_a_new_id() -> None:
@@ -170,9 +224,21 @@ def test_a_crash_between_the_halves_of_an_edit_loses_none() -> None:
     _, known = read(atom("3 dead", updated=NOW))
     later = NOW + timedelta(minutes=5)
     asked = Asked(now=later, since=NOW, address=BASE, known=known)
-    first, _ = READING.read(atom("2 dead", updated=later), None, asked).steps
+    first, _ = (step for step in READING.read(atom("2 dead", updated=later), None, asked).steps if step.item)
     items, _ = read(atom("2 dead", updated=later), {**known, **first.remember}, now=later, since=NOW)
     assert [found.text for found in items] == ["2 dead"]
+
+
+def test_a_crash_between_the_halves_of_an_edit_without_a_time_loses_none() -> None:
+    _, known = read(rss(item("3 dead")))
+    _, known = read(rss(item("2 dead")), known, since=NOW)
+    later = NOW + timedelta(minutes=10)
+    asked = Asked(now=later, since=NOW, address=BASE, known=known)
+    first, _ = (step for step in READING.read(rss(item("1 dead")), None, asked).steps if step.item)
+    (new,), _ = read(rss(item("1 dead")), {**known, **first.remember}, now=NOW, since=NOW)
+    assert new.text == "1 dead"
+    assert isinstance(first.item, post.Deletion)
+    assert post.newer(new.id, first.item.id or ""), "though the clock went back"
 
 
 def test_an_old_copy_of_the_feed_takes_no_edit_back() -> None:
@@ -191,14 +257,15 @@ def test_an_old_copy_of_the_feed_takes_no_edit_back() -> None:
 
 
 def test_an_edit_is_told_whatever_became_of_the_publishers_clock() -> None:
-    """Without the new words, since nothing tells which version they are; but the old ones go."""
     _, known = read(atom("3 dead", updated=NOW))
     items, known = read(atom("2 dead", updated=NOW + timedelta(hours=9)), known, since=NOW)
     assert len(items) == 2
-    (gone,), known = read(atom("1 dead", updated=NOW + timedelta(minutes=9)), known, since=NOW)
-    assert gone.replaced_by is None
-    (new,), _ = read(atom("0 dead", updated=NOW + timedelta(minutes=10)), known, since=NOW)
-    assert new.text == "0 dead"
+    last = items[-1].id
+    for minute, words in ((9, "1 dead"), (10, "0 dead")):
+        (gone, new), known = read(atom(words, updated=NOW + timedelta(minutes=minute)), known, since=NOW)
+        assert (gone.id, gone.replaced_by, new.text) == (last, new.id, words)
+        assert post.newer(new.id, last)
+        last = new.id
 
 
 def test_a_time_of_change_that_always_moves_is_no_change() -> None:
@@ -222,12 +289,39 @@ def test_new_ids_for_everything_tell_nothing_anew_and_are_no_gap() -> None:
 
 
 def test_new_ids_for_everything_without_times_tell_nothing_anew() -> None:
-    words = ("Fire in Selby", "Flood in Velmar")
+    words = ("Fire in Selby", "Flood in Velmar", "All clear")
     _, known = read(rss(*(item(each, guid=f"old{each}", at=None) for each in words)))
-    items, known = read(rss(*(item(each, guid=f"new{each}", at=None) for each in words)), known, since=NOW)
+    moved = [item(each, guid=f"new{each}", at=None) for each in words]
+    items, known = read(rss(*moved), known, since=NOW)
     assert items == []
-    again, other = item("Fire in Selby", guid="another", at=None), item(words[1], guid=f"new{words[1]}", at=None)
-    assert [found.id for found in read(rss(again, other), known, since=NOW)[0]] == ["another"], "it burns again"
+    again = item("Fire in Selby", guid="another", at=None)
+    assert [found.id for found in read(rss(again, *moved[1:]), known, since=NOW)[0]] == ["another"], "it burns again"
+
+
+@pytest.mark.parametrize("at", [None, NOW.replace(hour=0)])
+def test_the_same_words_again_without_an_exact_time_are_news(at: datetime | None) -> None:
+    _, known = read(rss(item("seen", guid="0", at=at)))
+    told = []
+    for number, words in enumerate(("Flood warning in force", "No warnings") * 2, start=1):
+        items, known = read(rss(item(words, guid=f"{number}", at=at)), known, since=NOW)
+        told += [found.id for found in items if isinstance(found, post.Post)]
+    assert told == ["1", "2", "3", "4"]
+
+
+def test_the_same_words_as_of_what_just_left_are_news_and_hide_no_gap() -> None:
+    names = ["Flood warning in force", "No warnings"]
+    _, known = read(rss(*(item(each, guid=each, at=None) for each in names)))
+    items, _ = read(rss(*(item(each, guid=f"new {each}", at=None) for each in names)), known, since=NOW)
+    assert said(items) == ["gap", "No warnings", "Flood warning in force"]
+
+
+def test_an_entry_that_alone_gets_a_new_id_is_known_by_its_exact_time() -> None:
+    at = NOW + timedelta(minutes=7)
+    _, known = read(rss(item("Fire", guid="/fire", at=at), item("Flood", guid="/flood")), now=at)
+    assert read(rss(item("Fire", guid="/fire-2", at=at), item("Flood", guid="/flood")), known, since=NOW)[0] == []
+    _, known = read(rss(item("Flood", guid="/flood")), known, now=at, since=NOW)
+    items, _ = read(rss(item("Fire", guid="/fire-2", at=at), item("Flood", guid="/flood")), known, now=at, since=NOW)
+    assert said(items) == ["Fire"], "the old one left long ago"
 
 
 def test_the_same_words_at_the_same_time_of_two_entries_are_two() -> None:
@@ -248,6 +342,64 @@ def test_a_guid_that_stands_for_every_entry_is_none() -> None:
         items, known = read(rss(*shown), known, now=NOW + HOUR, since=NOW)
         found += items
     assert [each.text for each in found] == [f"n{number}" for number in range(6)]
+
+
+def linked(words: str, *, at: datetime | None, link: str = "/warnings") -> str:
+    when = "" if at is None else f"<pubDate>{format_datetime(at)}</pubDate>"
+    return f"<item><title>{words}</title><link>{link}</link>{when}</item>"
+
+
+@pytest.mark.parametrize("shape", ["time", "one time", "date", "none"])
+@pytest.mark.parametrize("named", [False, True])
+def test_entries_that_share_their_only_name_are_told_apart(shape: str, named: bool) -> None:
+    def entry(number: int) -> str:
+        times = {"time": NOW + timedelta(minutes=number), "one time": NOW, "date": NOW.replace(hour=0), "none": None}
+        words, at = f"Warning {number}", times[shape]
+        return item(words, guid="always", at=at) if named else linked(words, at=at)
+
+    _, known = read(rss(linked("seen", at=None, link="/other")))
+    told = []
+    for shown in ([1, 0], [2, 1, 0], [3, 2, 1], [3], [4, 3], [4], [6, 5]):
+        items, known = read(rss(*map(entry, shown)), known, now=NOW + HOUR, since=NOW)
+        told += said(items)
+    assert [each for each in told if each != "gap"] == [f"Warning {number}" for number in range(7)]
+
+
+def test_a_name_that_was_of_one_entry_and_proves_to_be_shared_tells_nothing_twice() -> None:
+    first = linked("Warning 1", at=NOW)
+    items, known = read(rss(first))
+    assert said(items) == ["Warning 1"]
+    second = linked("Warning 2", at=NOW + timedelta(minutes=1))
+    items, known = read(rss(second, first), known, now=NOW + HOUR, since=NOW)
+    assert said(items) == ["Warning 2"]
+    for shown in ([first], [second], [second, first]):
+        items, known = read(rss(*shown), known, now=NOW + HOUR, since=NOW)
+        assert items == []
+
+
+def test_the_same_words_of_a_shared_name_at_another_time_are_news() -> None:
+    warnings = [linked("Flood warning", at=NOW + timedelta(hours=hour)) for hour in range(3)]
+    items, known = read(rss(warnings[1], warnings[0]), now=NOW + HOUR)
+    assert said(items) == ["Flood warning"] * 2
+    items, _ = read(rss(*warnings[::-1]), known, now=NOW + 2 * HOUR, since=NOW)
+    assert said(items) == ["Flood warning"]
+
+
+def test_entries_without_any_name_are_told_apart_by_their_times() -> None:
+    def nameless(minute: int) -> str:
+        return f"<item><title>Alarm</title><pubDate>{format_datetime(NOW + timedelta(minutes=minute))}</pubDate></item>"
+
+    items, known = read(rss(nameless(1), nameless(0)), now=NOW + HOUR)
+    assert said(items) == ["Alarm"] * 2
+    assert said(read(rss(nameless(2), nameless(1)), known, now=NOW + HOUR, since=NOW)[0]) == ["Alarm"]
+
+
+def test_a_feed_that_gives_guids_at_last_tells_nothing_twice() -> None:
+    ats = [NOW - timedelta(minutes=minute) for minute in range(2)]
+    _, known = read(rss(*(linked(f"n{at}", at=at, link=f"/{at.minute}") for at in ats)))
+    more = [f"<link>/{at.minute}</link>" for at in ats]
+    body = rss(*(item(f"n{at}", guid=f"g{at}", at=at, more=link) for at, link in zip(ats, more, strict=True)))
+    assert read(body, known, since=NOW)[0] == []
 
 
 @pytest.mark.parametrize("turned", [False, True])

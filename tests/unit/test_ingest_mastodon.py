@@ -164,7 +164,9 @@ def test_only_the_api_gives_a_reason(body: bytes) -> None:
 
 def timeline_at(*hours: float) -> Timeline:
     """After statuses of these hours from noon on."""
-    timeline = Timeline(name="mastodon", provider="mastodon", position=Position.parse(f"{number(0)}@1"))
+    timeline = Timeline(
+        name="mastodon", provider="mastodon", prefix="a.example/", position=Position.parse(f"{number(0)}@1")
+    )
     timeline.heard(NOW)
     for count, each in enumerate(hours):
         status = decode(id=number(each), uri=f"https://away.example/{count}")
@@ -199,6 +201,12 @@ def test_an_answer_about_another_status_is_none() -> None:
     timeline.recall(number(-5), "https://away.example/old/1")
     reused = decode(id=number(-5), uri="https://away.example/another", edited_at="2031-05-14T11:59:30.250Z")
     assert timeline.found(reused, NOW) == []
+
+
+@pytest.mark.parametrize("head", [b"", b"[]", b'[{"uri": "x"', b'[{"id": "../1"', b'{"id": "1"'])
+def test_the_first_id_of_a_page_is_read_from_its_beginning(head: bytes) -> None:
+    assert mastodon_statuses.first_of(json.dumps([raw(id="9")]).encode()[:30]) == "9"
+    assert mastodon_statuses.first_of(head) == ""
 
 
 def test_a_page_keeps_its_good_statuses_beside_a_bad_one() -> None:

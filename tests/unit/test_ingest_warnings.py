@@ -16,6 +16,7 @@ from bot.ingest import (
     bulletins,
     gdacs,
     gdacs_events,
+    geojson,
     geometry,
     hazards,
     meteoalarm,
@@ -150,6 +151,17 @@ def test_a_message_of_another_type_that_lifts_a_warning_cancels_it(action: str) 
     assert (found.official.cancelled, found.official.supersedes) == (True, ("a1",))
 
 
+def test_a_warning_that_is_lifted_here_and_over_there_is_cancelled() -> None:
+    reader = nws_reader()
+    reader.read(collection(alert()))
+    both = {"VTEC": vtec("CAN")["VTEC"] + vtec("EXP")["VTEC"]}
+    (found,) = reader.read(collection(alert(2, messageType="Update", parameters=both, references=refers(1))))
+    assert (found.official.cancelled, found.official.supersedes) == (True, ("a1",))
+    goes_on = {"VTEC": both["VTEC"] + vtec("CON")["VTEC"]}
+    (found,) = nws_reader().read(collection(alert(messageType="Update", parameters=goes_on)))
+    assert not found.official.cancelled
+
+
 def test_an_update_after_the_old_one_ran_out_supersedes_it_all_the_same() -> None:
     reader = nws_reader()
     reader.read(collection(alert()))
@@ -200,13 +212,30 @@ def test_a_page_that_is_missing_is_asked_for_again(second: Answer | None, questi
     assert (told.questions, told.complete) == (questions, False)
 
 
+@pytest.mark.parametrize("odd", [b"NaN", b'"\\ud800"'])
+def test_an_odd_page_is_not_the_last_one(odd: bytes) -> None:
+    reader = nws_reader()
+    body = page("https://list.example/2", alert(1), {"odd": "HERE"}).replace(b'"HERE"', odd)
+    assert (geojson.following(body), len(geojson.features(body))) == ("https://list.example/2", 2)
+    second = Answer(status=200, body=page("https://list.example/3", alert(2, headline="HERE")).replace(b'"HERE"', odd))
+    told = reader.reading.read(body, None, reader.asked({"https://list.example/2": second}))
+    assert (told.questions, told.complete) == (("https://list.example/3",), False)
+
+
+@pytest.mark.parametrize("pagination", ["x", 7, None, [], {}, {"next": None}, {"next": 7}])
+def test_a_page_that_says_not_where_it_goes_on_is_the_last_one(pagination: Any) -> None:
+    body = json.dumps({"features": [alert()], "pagination": pagination}).encode()
+    assert geojson.following(body) is None
+    assert len(nws_reader().read(body)) == 1
+
+
 def test_an_empty_page_is_the_last_one() -> None:
     reader = nws_reader()
     answers: dict[str, Answer | None] = {
         "https://list.example/2": Answer(status=200, body=page("https://list.example/3"))
     }
     told = reader.reading.read(page("https://list.example/2", alert(1)), None, reader.asked(answers))
-    assert (told.questions, told.complete) == ((), True)
+    assert (len(told.steps), told.questions) == (1, ())
 
 
 def test_an_update_supersedes_and_takes_the_old_words_back() -> None:
@@ -272,6 +301,15 @@ def test_the_second_half_of_an_update_is_told_though_the_list_has_gone_on() -> N
     assert reader.read(update) == []
     (found,) = reader.read(collection(alert(4, messageType="Cancel", references=refers(1, 2, 3))))
     assert found.official.supersedes == ("a3",)
+
+
+def test_a_half_told_update_of_an_older_cursor_is_done_again() -> None:
+    reader = nws_reader()
+    reader.read(collection(alert()))
+    reader.known["a2"] = ("…", "a2")
+    update = collection(alert(2, messageType="Update", references=refers(1)))
+    assert [(type(each), each.id) for each in reader.read(update)] == [(post.Deletion, "a1")]
+    assert reader.known == {"a1": ("",), "a2": ("", "a2")}
 
 
 def test_what_was_updated_twice_between_two_looks_is_told_step_by_step() -> None:
@@ -456,6 +494,46 @@ def test_a_quake_that_left_the_list_early_is_asked_after(answer: Answer | None, 
     found = reader.read(collection(), {question: answer})
     assert reader.questions == (question,)
     assert [each.official.cancelled for each in found] == [True] * cancelled
+
+
+@pytest.mark.parametrize("slow", [timedelta(0), timedelta(hours=-2)])
+def test_an_old_copy_of_the_list_brings_no_withdrawn_quake_back(slow: timedelta) -> None:
+    """Also where our own clock is slow; a newer word of it does, and can be withdrawn again."""
+    reader = usgs_reader()
+    reader.read(collection(quake(time=updated(-30), updated=updated(1))))
+    reader.now += slow
+    gone: dict[str, Answer | None] = {"https://q.example/v1.0/detail/us7000aaaa.geojson": Answer(status=410)}
+    deleted = usgs_quakes.deleted("us7000aaaa", reader.now, last=updated(1))
+    assert deleted.serial == max(updated(1) + 1, int(reader.now.timestamp() * 1000))
+    if slow:
+        reader.known["us7000aaaa"] = (f"deleted@{deleted.serial}",)
+    else:
+        (first,) = reader.read(collection(), gone)
+        assert first.official.supersedes == ("us7000aaaa",)
+    assert reader.read(collection(quake(time=updated(-30), updated=updated(1)))) == []
+    assert len(reader.read(collection(quake(time=updated(-30), updated=updated(5))))) == 1
+    if not slow:
+        (again,) = reader.read(collection(), gone)
+        assert (again.official.supersedes, again.official.cancelled) == ((f"us7000aaaa#v:{updated(5)}",), True)
+        assert again.id != first.id
+
+
+@pytest.mark.parametrize(
+    ("answer", "complete"),
+    [
+        (Answer(status=410), True),
+        (Answer(status=404), True),
+        (Answer(status=200, body=json.dumps(quake()).encode()), True),
+        (Answer(status=200, body=b"<html>"), False),
+        (Answer(status=200, body=json.dumps(quake("us2")).encode()), False),
+        (None, False),
+    ],
+)
+def test_what_says_nothing_about_a_quake_is_no_answer(answer: Answer | None, complete: bool) -> None:
+    reader = usgs_reader()
+    reader.read(collection(quake()))
+    answers = {"https://q.example/v1.0/detail/us7000aaaa.geojson": answer}
+    assert reader.reading.read(collection(), None, reader.asked(answers)).complete is complete
 
 
 def test_a_quake_that_leaves_the_list_in_time_is_not_asked_after() -> None:
@@ -702,6 +780,32 @@ def test_an_update_of_which_nobody_says_what_it_replaces_is_told_by_itself() -> 
     assert reader.read(update, {message: None}) == [], "it is asked again"
     (new,) = reader.read(update, {message: Answer(status=404)})
     assert (new.id, new.official.supersedes) == ("w2", ())
+
+
+@pytest.mark.parametrize("status", [204, 302, 400, 403, 409, 500])
+def test_only_a_message_that_is_not_there_refers_to_nothing(status: int) -> None:
+    reader = Reader(meteoalarm.Warnings("meteoalarm"))
+    reader.read(atom(warning()))
+    cancel, question = atom(warning("w2", message_type="Cancel")), "https://list.example/cap/w2"
+    assert reader.read(cancel, {question: Answer(status=status)}) == []
+    (found,) = reader.read(cancel, {question: message("w1")})
+    assert found.official.supersedes == ("w1",)
+
+
+def test_a_cancellation_waits_for_the_update_that_goes_on_with_a_part() -> None:
+    reader = Reader(meteoalarm.Warnings("meteoalarm"))
+    reader.read(atom(warning()))
+    later = (NOW + timedelta(minutes=1)).isoformat()
+    both = atom(warning("w2", message_type="Cancel", sent=later), warning("w3", message_type="Update", sent=later))
+    lifted, goes_on = "https://list.example/cap/w2", "https://list.example/cap/w3"
+    assert reader.read(both, {lifted: message("w1"), goes_on: None}) == []
+    assert [each.id for each in reader.read(both, {lifted: message("w1"), goes_on: message("w1")})] == ["w3", "w1"]
+    reader = Reader(meteoalarm.Warnings("meteoalarm"))
+    reader.read(atom(warning()))
+    for _ in range(10):
+        assert reader.read(both, {lifted: message("w1"), goes_on: None}) == []
+    found = reader.read(both, {lifted: message("w1"), goes_on: None})
+    assert [(each.id, each.official.supersedes) for each in found] == [("w3", ()), ("w2", ("w1",))]
 
 
 def test_a_message_is_asked_once() -> None:
