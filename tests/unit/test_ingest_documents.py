@@ -1,6 +1,5 @@
 """XML and HTML from strangers: bombs are refused, mistakes are borne, and nothing hangs."""
 
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
