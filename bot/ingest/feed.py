@@ -7,8 +7,8 @@ look; the last words win. An entry that leaves the feed has scrolled off and sta
 left in the feed, entries may have come and gone unread: a Gap.
 
 An entry that goes back to the words and the time that it had before is of an old copy of the feed, as a cache may serve
-it: it says nothing. One that goes by a new name, as after a move to other software, is not told again (see
-``feed_known``); its old words stay if it is edited.
+it for some hours: it says nothing. One that goes by a new name, as after a move to other software, is not told again
+(see ``feed_known``); its old words stay if it is edited.
 """
 
 from dataclasses import replace
@@ -57,7 +57,11 @@ class Entries:
                 steps.append(self._new(entry, asked))
             else:
                 before = Remembered.of(known[entry.key])
-                if before.had(entry.version, feed_known.stamp(entry)):
+                stamp = feed_known.stamp(entry)
+                if entry.version == before.version:
+                    steps.append(Step(remember={entry.key: before.known}))
+                elif before.is_over(entry.version, stamp, asked.now):
+                    complete = complete and stamp != before.stamp
                     steps.append(Step(remember={entry.key: before.known}))
                 elif _newer(entry, before) or before.between or before.may_change(asked.now):
                     steps += self._edited(entry, before, asked.now)

@@ -69,8 +69,13 @@ class Remembered:
         """Are the old words gone and the new ones not yet told?"""
         return not self.version
 
-    def had(self, version: str, stamp: str) -> bool:
-        return version == self.version or f"{version}@{stamp}" in self.earlier
+    def is_over(self, version: str, stamp: str, now: datetime) -> bool:
+        """Is it of an old copy? None is served for hours, and none is the newer one by its own time."""
+        if f"{version}@{stamp}" not in self.earlier:
+            return False
+        if stamp == self.stamp:
+            return timedelta(0) <= timedelta(seconds=int(now.timestamp()) - self.last_change) < SLOWEST
+        return not (self.stamp and stamp and int(self.stamp) < int(stamp) <= now.timestamp())
 
     def may_change(self, now: datetime) -> bool:
         """The first changes come at once; where they do not end, ever more seldom, as a page with a counter may."""

@@ -256,6 +256,26 @@ def test_an_old_copy_of_the_feed_takes_no_edit_back() -> None:
     assert new.text == "1 dead"
 
 
+def told_over(steps: list[tuple[int, str, int]]) -> list[str]:
+    """What is told of one entry: minute, words, and the minute that it says it was changed."""
+    known: Known = {}
+    found: list[str] = []
+    for minute, words, changed in steps:
+        body = atom(words, updated=NOW + timedelta(minutes=changed))
+        items, known = read(body, known, now=NOW + timedelta(minutes=minute), since=NOW)
+        found += [item.text for item in items if isinstance(item, post.Post)]
+    return found
+
+
+def test_an_entry_that_goes_back_and_forth_is_believed_after_hours() -> None:
+    steps = [(0, "none", 0), (10, "FLOOD", 0), (20, "none", 0), (600, "none", 0)]
+    assert told_over([*steps, (3000, "none", 0), (3100, "FLOOD", 0)]) == ["none", "FLOOD", "none", "FLOOD"]
+
+
+def test_the_newest_words_come_back_after_an_old_copy_that_nobody_saw() -> None:
+    assert told_over([(0, "A", 0), (60, "C", 50), (61, "B", 40), (62, "C", 50), (500, "C", 50)])[-1] == "C"
+
+
 def test_an_edit_is_told_whatever_became_of_the_publishers_clock() -> None:
     _, known = read(atom("3 dead", updated=NOW))
     items, known = read(atom("2 dead", updated=NOW + timedelta(hours=9)), known, since=NOW)
