@@ -37,8 +37,8 @@ from bot.ingest.source import SourceHealth
 BATCH = 12  # of a request's 25: that all of them are gone is believed where the others are there
 SPARE = 200  # posts to take the others from
 NEWEST = 1_000  # among which those are looked for, where not everything is read
-WITNESSES = 5  # posts that came after the questions, one of which the AppView has to know
 QUIET_S = 3600.0  # after which we ask though nothing has come
+UNKNOWN_S = 24 * 3600.0  # … and though the AppView knows nothing of what has come: it may be theirs who hide from it
 MOST_KEPT = 100_000  # of what is stored, the newest: a round of some twelve hours
 PATIENCE_S = 600.0
 STANDS_S = 24 * 3600.0  # for how long the word of the author's server is enough
@@ -205,10 +205,17 @@ class Asking:
         """Has the AppView come to what we received after ``until``? Raises what a request raises, LostError if not."""
         before = set(await kept.newest(until, NEWEST))
         since = [each for each in await kept.newest(self._clock(), NEWEST) if each not in before]
-        witnesses = list(_arranged(since[-WITNESSES:]))
+        # One of each author: one alone, whom the AppView does not show, is not to keep it from being asked.
+        witnesses = list({author: uri for uri, author in _arranged(since).items()}.values())[-bluesky_appview.MOST :]
         if not witnesses or self._session is None:
             return waited_s >= QUIET_S
-        if not await bluesky_appview.shown(self._session, self._appview, witnesses):
+        try:
+            known = await bluesky_appview.shown(self._session, self._appview, witnesses)
+        except aiohttp.ClientResponseError as error:
+            if error.status != 400 or waited_s < UNKNOWN_S:
+                raise
+            known = {}  # it refuses one of them, and with it all
+        if not known and waited_s < UNKNOWN_S:
             raise trouble.LostError("does not know yet what is new among the posts that we keep")
         return True
 
@@ -220,14 +227,19 @@ class Asking:
         else:
             authors = {*self._wanted, *(uri.split("/")[2] for uri in again)}
             ours = await asyncio.to_thread(_arranged, await kept.of(authors, until))
-            spare = await asyncio.to_thread(_arranged, await kept.newest(until, NEWEST), authors)
+            spare = await asyncio.to_thread(_arranged, await kept.newest(until, NEWEST), self._wanted)
+            if len(self._unsuspected(spare)) < bluesky_appview.MOST:
+                spare = await asyncio.to_thread(_arranged, await kept.newest(until, MOST_KEPT), self._wanted)
             asked_again = set(again)
             for uri in asked_again.difference(ours):
                 self._missing.pop(uri, None)
             ours = {uri: author for uri, author in ours.items() if author in self._wanted or uri in asked_again}
-        self._others = deque(_first(uri for uri in spare if uri not in self._missing and uri not in self._doubts))
+        self._others = deque(self._unsuspected(spare))
         self._forget(self._monotonic())
         return [uri for uri in ours if uri not in self._doubts]
+
+    def _unsuspected(self, uris: Iterable[str]) -> list[str]:
+        return _first(uri for uri in uris if uri not in self._missing and uri not in self._doubts)
 
     def _forget(self, now: float) -> None:
         self._stood = {uri: until for uri, until in self._stood.items() if until > now}
@@ -260,13 +272,18 @@ class Asking:
 
     def _doubtful(self) -> str | None:
         now = self._monotonic()
-        return next((uri for uri, doubt in self._doubts.items() if doubt.at <= now), None)
+        first = min(self._doubts, key=lambda uri: self._doubts[uri].at, default=None)
+        return first if first is not None and self._doubts[first].at <= now else None
 
     def _judge(self, uri: str, stands: bool | None) -> None:
         now, doubt = self._monotonic(), self._doubts[uri]
         if stands is None:
             doubt.at = now + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(doubt.tries, 10))
             doubt.tries += 1
+            author = uri.split("/")[2]
+            for each, other in self._doubts.items():  # they would wait for the same server, and the others for them
+                if each != uri and each.split("/")[2] == author:
+                    other.at = max(other.at, doubt.at - 1)
             return
         del self._doubts[uri]
         if stands:

@@ -531,3 +531,35 @@ async def test_without_an_appview_nothing_is_asked_and_no_sync_is_asked_for(vers
 def test_an_address_that_is_no_server_is_a_usage_error(setting: str) -> None:
     with pytest.raises(errors.UsageError, match="address of a server"):
         streams.make_source("ws://127.0.0.1:9/subscribe", **{setting: "ftp://x"})
+
+
+@pytest.mark.parametrize("authors", [1, 5])
+async def test_posts_that_the_appview_never_shows_do_not_switch_the_asking_off(authors: int) -> None:
+    many = [uri(number, number) for number in range(60)]
+    hidden = [uri(5000 + number, 77 + 300 * (number % authors)) for number in range(5)]
+    later = [uri(6000 + number, 100 + number) for number in range(400)]
+    async with world(many, many[7]) as on:
+        on.store.later = [(MINUTE, each) for each in hidden]
+        on.store.later += [(2 * MINUTE + 300 * number, each) for number, each in enumerate(later)]
+        on.view.shows = lambda each: each not in hidden and each not in on.gone
+        on.asking.everyone()
+        assert await on.found(40 * HOUR) == [many[7]], on.health.last_error
+
+
+async def test_a_new_post_that_the_appview_refuses_to_be_asked_about_does_not_either() -> None:
+    many = [uri(number, number) for number in range(60)]
+    refused = uri(5000, 77)
+    async with world(many, many[7]) as on:
+        on.store.later = [(MINUTE, refused)]
+        on.view.refused = {refused}
+        on.asking.everyone()
+        assert await on.found(60 * HOUR) == [many[7]], on.health.last_error
+
+
+async def test_a_thousand_newest_posts_of_one_author_whom_it_does_not_show_hide_no_deletion() -> None:
+    many = [uri(number, number) for number in range(2_500)]
+    hidden = {uri(10_000 + number, 7_777) for number in range(1_100)}
+    async with world([*many, *sorted(hidden)], many[7]) as on:
+        on.view.shows = lambda each: each not in hidden and each not in on.gone
+        on.asking.everyone()
+        assert many[7] in await on.found(48 * HOUR), on.health.last_error
