@@ -31,7 +31,7 @@ _WEB = re.compile(r"did:web:([a-z0-9.-]{1,253}(?:%3A[0-9]{1,5})?)", re.ASCII | r
 # Errors of com.atproto.repo.getRecord, com.atproto.sync.getRepoStatus and its status words.
 _GONE = frozenset({"RecordNotFound", "RepoNotFound", "RepoDeactivated", "RepoTakendown", "RepoSuspended"})
 _INACTIVE = frozenset({"takendown", "suspended", "deleted", "deactivated"})
-_TROUBLES = (aiohttp.ClientError, OSError, TimeoutError, ValueError, trouble.LostError)
+_TROUBLES = (aiohttp.ClientError, OSError, TimeoutError, ValueError, IndexError, trouble.LostError)
 
 
 _Shape = TypeVar("_Shape")

@@ -134,9 +134,9 @@ def _address(text: str, base: URL) -> str | None:
         return None
     try:
         found = base.join(URL(text))
-    except ValueError:
+    except (ValueError, IndexError):  # yarl's, for a host that is none
         return None
-    return str(found) if found.scheme in ("http", "https") and found.host else None
+    return str(found) if found.scheme in ("http", "https") and found.raw_host else None
 
 
 def _author(node: Node) -> str | None:

@@ -124,7 +124,7 @@ def redirected(url: URL, location: str) -> URL:
     try:
         target = url.join(URL(location))
         found = target.scheme in ("http", "https") and target.host and target != url
-    except ValueError:
+    except (ValueError, IndexError):  # yarl's, for a host that is none
         found = False
     if not found:
         raise trouble.LostError("redirects to no address")

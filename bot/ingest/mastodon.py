@@ -192,10 +192,11 @@ class MastodonSource:
             named = mastodon_statuses.streaming_url(await bodies.read(response)) if response.status == 200 else ""
         try:
             url = URL(named)
-        except ValueError:
+            host = url.host
+        except (ValueError, IndexError):  # yarl's, for a host that is none
             return self._url
         scheme = {"wss": "https", "https": "https", "ws": "http", "http": "http"}.get(url.scheme)
-        if not url.host or scheme is None or (self._url.scheme == "https" and scheme != "https"):
+        if not host or scheme is None or (self._url.scheme == "https" and scheme != "https"):
             return self._url
         return url.with_scheme(scheme).with_query(None)
 

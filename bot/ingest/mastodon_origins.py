@@ -45,7 +45,7 @@ class Origins:
         url = self._address(uri)
         if url is None:
             return False
-        if url.host == self._home.host:
+        if url.raw_host == self._home.raw_host:
             return True
         now, asked = self._monotonic(), self._asked.get(uri)
         if asked is not None and now - asked < AGAIN_S:
@@ -59,10 +59,11 @@ class Origins:
     def _address(self, uri: str) -> URL | None:
         try:
             url = URL(uri)
-        except ValueError:
+        except (ValueError, IndexError):  # yarl's, for a host that is none
             return None
         allowed = ("https",) if self._home.scheme == "https" else ("https", "http")
-        return url if url.scheme in allowed and url.host and url.user is None and url.password is None else None
+        named = url.raw_host and url.raw_user is None and url.raw_password is None
+        return url if url.scheme in allowed and named else None
 
     async def _status(self, url: URL) -> int:
         reach = Reach(self._home, self._names())

@@ -165,6 +165,7 @@ class Detecting:
 
     async def _prepare(self, judged: Sequence[Judged]) -> Batch:
         batch = Batch()
+        gone: set[str] = set()  # with this batch, of what the store may have from before we remember
         seen, outdated = await self._stored(judged)
         for each in judged:
             arrival, item = each.arrival, each.arrival.item
@@ -177,12 +178,16 @@ class Detecting:
                     log.warning("gap_found", source=arrival.source, reason=item.reason)
                 case Deletion():
                     self._newest.deleted(item)
+                    if item.key is not None and item.replaced_by is None:
+                        gone.add(item.key)
                     batch.steps.append((item, arrival.at))
                     for version in await self._versions(batch, item):
                         batch.steps.append((replace(item, id=version), arrival.at))
                 case Post():
                     stored = item.key in seen or self._recent.get(item.key, False)
-                    late = arrival.local_id is not None and (self._newest.told(item.key) or item.key in outdated)
+                    late = arrival.local_id is not None and (
+                        self._newest.told(item.key) or item.key in outdated or _first(item.key) in gone
+                    )
                     if not stored and item.key not in self._recent:
                         stored = not late and self._take(batch, each, item)
                         self._remember(item.key, stored=stored)

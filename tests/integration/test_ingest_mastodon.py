@@ -544,7 +544,11 @@ async def test_what_an_instance_cleared_away_goes_when_it_is_deleted_a_day_later
     assert fake.time.now >= streaming.START + timedelta(days=1)
 
 
-@pytest.mark.parametrize("uri", ["https://away.example:1/5", "ftp://away.example/5", "http://u:p@away.example/5", "x"])
+@pytest.mark.parametrize(
+    "uri",
+    ["https://away.example:1/5", "ftp://away.example/5", "http://u:p@away.example/5", "x",
+     "https://xn--a.away.example/5", "https://xn--/5", "https://x\u3002@][\uff0e\u2024@/5"],
+)  # fmt: skip
 async def test_where_a_status_was_written_must_say_that_it_is_gone(uri: str, fake: fakes.FakeMastodon) -> None:
     kept = before(fake, 2)
     first, second = kept

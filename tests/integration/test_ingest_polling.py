@@ -150,9 +150,10 @@ async def test_redirects_in_a_circle_and_to_nowhere_are_troubles(site: FakeSite)
     source = make_source(site, VirtualTime(until=MINUTE))
     await until_over(source)
     assert "redirects more than 5 times" in (source.health.last_error or "")
-    site.move(PATH, "ftp://example.org/")
-    await until_over(source)
-    assert "redirects to no address" in (source.health.last_error or "")
+    for nowhere in ("ftp://example.org/", "https://xn--a.example/", "https://x%E3%80%82@][%EF%BC%8E@/"):
+        site.move(PATH, nowhere)
+        await until_over(source)
+        assert "redirects to no address" in (source.health.last_error or "")
 
 
 async def test_what_is_gone_says_so_and_is_asked_once_a_day(site: FakeSite) -> None:

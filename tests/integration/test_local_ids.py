@@ -218,3 +218,9 @@ def test_an_edit_is_the_same_told_at_once_or_step_by_step(world, at_once):
     play(world, *([steps] if at_once else [[each] for each in steps]))
     stored = [row["id"] for row in world.write(rows, "SELECT id FROM posts ORDER BY seq")]
     assert (stored, left(world), names(world)) == (["p1", new], [new], [("one", "11", new)])
+
+
+def test_no_version_is_taken_in_the_batch_in_which_what_is_kept_from_before_goes(world):
+    play(world, [told("one", "11", "p1")])
+    play(world, [stories.deletion(2, "bluesky", "p1"), told("two", "7", post.versioned("p1", "3"), 3)])
+    assert (left(world), names(world)) == ([], [])

@@ -462,3 +462,11 @@ def test_anything_is_read_or_refused(body: bytes) -> None:
             assert "\0" not in found.id + found.text
             found.text.encode()
             assert found.created_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize("link", ["https://xn--a.example/2", "https://xn--/2", "https://x\u3002@][\uff0e\u2024@/2"])
+def test_a_link_to_no_host_costs_no_entry(link: str) -> None:
+    entries, dropped = feed_entries.decode(
+        rss(item("Smoke", more=f"<link>{link}</link>"), item("Fire", guid="g2")), None, BASE
+    )
+    assert (sorted(entry.text for entry in entries), dropped) == (["Fire", "Smoke"], 0)
