@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bot.domain import post
+from bot.domain import post, times
 from bot.ingest import lines, markup
 from bot.ingest.polling import Asked, Step
 
@@ -229,3 +229,11 @@ def _said_at(bulletin: Bulletin, now: datetime, *, follows: bool) -> datetime:
     """What follows something that was told is new, whatever it says: detection hears nothing that is half a day old,
     and would then only hear that the old words are gone."""
     return min(max(bulletin.sent_at, now - FRESH) if follows else bulletin.sent_at, now)
+
+
+def moment(text: str) -> datetime:
+    """CAP's time. Raises ValueError for what is none, or lies before 1970."""
+    found = times.from_text(text)
+    if found.year < 1970:
+        raise ValueError
+    return found

@@ -27,7 +27,6 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 import structlog
@@ -212,7 +211,7 @@ class MastodonSource:
                 raise trouble.LostError("answered with a status whose id is none")
             timeline.start(last or "0", now)
             return None
-        server_now = _date(response, now)
+        server_now = trouble.date(response.headers) or now
         return _CatchingUp(
             after=timeline.rewound(now, server_now),
             last=last,
@@ -360,15 +359,6 @@ class _CatchingUp:
     pages: int
     limit: int = PAGE
     done: bool = False
-
-
-def _date(response: aiohttp.ClientResponse, now: datetime) -> datetime:
-    """The server's clock at the connection, where it tells it."""
-    try:
-        when = parsedate_to_datetime(response.headers.get("Date", ""))
-        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-    except (ValueError, TypeError, OverflowError):
-        return now
 
 
 def _remedy(error: Exception, name: str, url: URL) -> str:

@@ -8,10 +8,10 @@ message behind them does, in ``references``.
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
-from bot.domain import post, times
-from bot.ingest import documents, geometry, hazards, markup
+from bot.domain import post
+from bot.ingest import bulletins, documents, geometry, hazards, markup
 from bot.ingest.bulletins import Bulletin
 from bot.ingest.documents import Node
 from bot.ingest.polling import UnreadableError
@@ -88,7 +88,7 @@ def _warning(identifier: str, entries: list[Node]) -> Found | None:
     lat, lon = geometry.centre(
         [pair for each in telling[:_MOST_AREAS] for pair in geometry.pairs(each.text("cap:polygon", "cap:circle"))]
     )
-    ends = [_time(until) for each in telling if (until := each.text("cap:expires"))]
+    ends = [bulletins.moment(until) for each in telling if (until := each.text("cap:expires"))]
     expires_at = max(ends, default=None)
     bulletin = Bulletin(
         key=post.unversioned(identifier),
@@ -98,7 +98,7 @@ def _warning(identifier: str, entries: list[Node]) -> Found | None:
         category=category or "storm",
         certainty={"Observed": "observed", "Likely": "likely"}.get(entry.text("cap:certainty"), "possible"),
         text=_text(title, event, telling, expires_at, cancelled=cancelled),
-        sent_at=_time(entry.text("cap:sent", "updated", "published")),
+        sent_at=bulletins.moment(entry.text("cap:sent", "updated", "published")),
         expires_at=expires_at,
         author=markup.text(entry.text("cap:sender") or _country(title) or "meteoalarm")[:100],
         url=_page(entry),
@@ -152,10 +152,3 @@ def _page(entry: Node) -> str | None:
 def _message(entry: Node) -> str | None:
     typed = (link.attributes for link in entry.all("link") if link.attributes.get("type") == "application/cap+xml")
     return next((each["href"] for each in typed if "href" in each), None)
-
-
-def _time(text: str) -> datetime:
-    moment = times.from_text(text).astimezone(UTC)
-    if moment.year < 1970:
-        raise ValueError
-    return moment

@@ -9,13 +9,13 @@ says so: a message that follows nothing unexpired is an Alert, even if it says t
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from bot.domain import post, times
-from bot.ingest import geojson, geometry, hazards
+from bot.domain import post
+from bot.ingest import bulletins, geojson, geometry, hazards
 from bot.ingest.bulletins import Bulletin
 
 _STATES = {
@@ -108,7 +108,7 @@ def _bulletin(feature: _Feature) -> Bulletin | None:
         category=category or "storm",
         certainty={"Observed": "observed", "Likely": "likely"}.get(alert.certainty or "", "possible"),
         text=_text(alert, cancelled=cancelled),
-        sent_at=_time(alert.sent),
+        sent_at=bulletins.moment(alert.sent),
         expires_at=_expires(alert),
         author=alert.sender or "nws",
         url=alert.address if alert.address and alert.address.startswith("https://") else None,
@@ -140,7 +140,7 @@ def _text(alert: _Properties, *, cancelled: bool) -> str:
 def _expires(alert: _Properties) -> datetime | None:
     """The event's own end where it is given; else the end of the message's validity."""
     end = alert.ends or alert.expires
-    return _time(end) if end else None
+    return bulletins.moment(end) if end else None
 
 
 def _listed(found: object, name: str) -> list[str]:
@@ -151,10 +151,3 @@ def _listed(found: object, name: str) -> list[str]:
 
 def _member(found: object, name: str) -> object:
     return found.get(name) if isinstance(found, dict) else None
-
-
-def _time(text: str) -> datetime:
-    moment = times.from_text(text).astimezone(UTC)
-    if moment.year < 1970:
-        raise ValueError
-    return moment

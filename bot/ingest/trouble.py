@@ -1,7 +1,8 @@
 """What ended or prevented a connection: a sentence for a person about what happened, and one about what to do."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -88,6 +89,15 @@ def dropped(source: str, health: SourceHealth, reason: str) -> None:
     health.dropped += 1
     if health.dropped == 1:
         log.warning("frame_dropped", source=source, reason=reason, more="are counted only")
+
+
+def date(headers: Mapping[str, str]) -> datetime | None:
+    """When the server answered, by its own clock; None where it does not say."""
+    try:
+        found = parsedate_to_datetime(headers.get("Date", ""))
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def retry_after_s(headers: Any, now: datetime, *, most_s: float = LONGEST_RETRY_AFTER_S) -> float | None:

@@ -127,7 +127,7 @@ class XSource:
         """One connection. It ends with an error."""
         await self._keep_rules(session, reading)
         async with self._connected(session, reading) as response:
-            date = x_requests.date(response.headers) or self._clock()
+            date = trouble.date(response.headers) or self._clock()
             if (told := reading.resumed(date, self._clock(), self._monotonic())) is not None:
                 yield told
             stream = _Lines()

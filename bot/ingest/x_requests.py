@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 from yarl import URL
@@ -43,15 +42,6 @@ async def check(response: aiohttp.ClientResponse) -> None:
     )
 
 
-def date(headers: Mapping[str, str]) -> datetime | None:
-    """When X answered, by its own clock; None where it does not say."""
-    try:
-        found = parsedate_to_datetime(headers.get("Date", ""))
-        return None if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
 def pause_s(headers: Mapping[str, str] | None, now: datetime) -> float | None:
     """What X asks for: ``Retry-After``, or the end of a window that is used up; None where it asks for nothing.
 
@@ -59,7 +49,7 @@ def pause_s(headers: Mapping[str, str] | None, now: datetime) -> float | None:
     """
     if headers is None:
         return None
-    now = date(headers) or now
+    now = trouble.date(headers) or now
     asked = trouble.retry_after_s(headers, now)
     if asked is not None or headers.get("x-rate-limit-remaining") != "0":
         return asked

@@ -70,7 +70,7 @@ async def _rules(session: aiohttp.ClientSession, base: URL) -> tuple[list[x_post
     query: dict[str, str] = {}
     for _ in range(MOST_PAGES):
         body, headers = await x_requests.get(session, base / PATH, query)
-        at = at or x_requests.date(headers)
+        at = at or trouble.date(headers)
         page, following = _readable(x_posts.rules, body)
         found += page
         if not following:

@@ -35,7 +35,7 @@ def _headers(text: str) -> object:
     given = dict.fromkeys(_HEADERS, text) | {"X-RateLimit-Remaining": "0", "x-rate-limit-remaining": "0"}
     return (
         trouble.retry_after_s(given, NOW),
-        x_requests.date(given),
+        trouble.date(given),
         x_requests.pause_s(given, NOW),
         x_requests.pause_s(given | {"Retry-After": ""}, NOW),
         mastodon_requests._asked_s(429, given, NOW),
